@@ -1,0 +1,62 @@
+// Command serve runs one simulated LLM provider until SIGTERM.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"jarvis-gateway/bench/fakellm"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "serve:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	o, err := options(args)
+	if err != nil {
+		return err
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
+	s, err := fakellm.Start(o)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	fmt.Println(s.URL())
+	<-stop
+	return nil
+}
+
+func options(args []string) (fakellm.Options, error) {
+	var o fakellm.Options
+	var kept bool
+	f := flag.NewFlagSet("serve", flag.ContinueOnError)
+	f.StringVar(&o.Addr, "addr", "127.0.0.1:0", "host:port to listen on")
+	f.Func("kind", "openai (default), azure or vllm", func(s string) error { o.Kind = fakellm.Kind(s); return nil })
+	f.StringVar(&o.APIKey, "api-key", "", "answer 401 to any other key")
+	f.BoolVar(&o.TLS, "tls", false, "serve HTTPS with a certificate of its own")
+	f.BoolVar(&o.Lenient, "lenient", false, "accept unknown request fields")
+	f.IntVar(&o.MaxRunning, "max-running", 0, "answers generated at a time, 0: no bound")
+	f.IntVar(&o.Default.Tokens, "tokens", 0, "completion tokens of an answer, 0: 16")
+	f.IntVar(&o.Default.Size, "size", 0, "bytes of an answer's text, 0: as the tokens make it")
+	f.DurationVar(&o.Default.Delay, "delay", 0, "wait before the headers")
+	f.DurationVar(&o.Default.FirstTokenDelay, "first-token-delay", 0, "wait before the first stream event")
+	f.DurationVar(&o.Default.EventDelay, "event-delay", 0, "wait between stream events")
+	f.BoolVar(&kept, "log", false, "keep requests for GET /_fake/log, not only counters for GET /_fake/stats")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if f.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	o.Quiet, o.LogBodies = !kept, kept
+	return o, nil
+}

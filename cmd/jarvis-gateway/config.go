@@ -1,0 +1,146 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+
+	"jarvis-gateway/policy"
+	"jarvis-gateway/proxy"
+	"jarvis-gateway/proxy/provider"
+	"jarvis-gateway/proxy/wire"
+	"jarvis-gateway/router"
+)
+
+// Config is the whole configuration: the sum of the packages' own.
+type Config struct {
+	Include   globs                      `yaml:"include,omitempty" jsonschema_description:"files, or patterns of files, with more providers, models and tenants; relative to this file"`
+	Server    proxy.Config               `yaml:"server,omitempty" jsonschema_description:"where the gateway listens and how it treats its clients' connections"`
+	Stores    Stores                     `yaml:"stores,omitempty" jsonschema_description:"where state is kept"`
+	Providers map[string]provider.Config `yaml:"providers,omitempty" jsonschema_description:"who answers, by a name of your choice"`
+	Models    map[string]router.Model    `yaml:"models,omitempty" jsonschema_description:"the names that clients may ask for; a provider's own are offered as provider/model without an entry"`
+	Tenants   map[string]policy.Tenant   `yaml:"tenants,omitempty" jsonschema_description:"who may use what, by name"`
+	Limits    policy.Limits              `yaml:"limits,omitempty" jsonschema_description:"the whole gateway's limits"`
+	Prices    Prices                     `yaml:"prices,omitempty" jsonschema_description:"what tokens cost"`
+}
+
+// part is what an included file may hold.
+type part struct {
+	Providers map[string]provider.Config `yaml:"providers,omitempty"`
+	Models    map[string]router.Model    `yaml:"models,omitempty"`
+	Tenants   map[string]policy.Tenant   `yaml:"tenants,omitempty"`
+}
+
+// Stores says where state is kept. Only the embedded stores are there yet.
+type Stores struct {
+	State    string `yaml:"state,omitempty" jsonschema:"pattern=^sqlite:.+" jsonschema_description:"sqlite: and a file; default sqlite:data/jarvis.db"`
+	Counters string `yaml:"counters,omitempty" jsonschema:"enum=memory" jsonschema_description:"limits and budgets; default memory"`
+	Vectors  string `yaml:"vectors,omitempty" jsonschema:"enum=embedded" jsonschema_description:"default embedded"`
+	Usage    string `yaml:"usage,omitempty" jsonschema:"pattern=^sqlite:.+" jsonschema_description:"sqlite: and a file; default sqlite:data/usage.db"`
+}
+
+// Prices says what tokens cost.
+type Prices struct {
+	Unknown string `yaml:"unknown,omitempty" jsonschema:"enum=free" jsonschema_description:"what a model without a known price costs; default free"`
+}
+
+// globs is a list of file patterns, or one written alone.
+type globs []string
+
+// UnmarshalText reads a pattern that stands alone.
+func (g *globs) UnmarshalText(text []byte) error {
+	*g = globs{string(text)}
+	return nil
+}
+
+// source is where the configuration comes from: a file, or the environment alone when path is empty. It may be loaded again
+// and again; a key that it had to make up stays the same.
+type source struct {
+	path     string
+	lookup   func(name string) (string, bool)
+	key      func() wire.Secret
+	validate func(*Config) error // the packages' own checks
+}
+
+func newSource(path string) *source {
+	return &source{path: path, lookup: os.LookupEnv, key: sync.OnceValue(randomKey), validate: validate}
+}
+
+// loaded is a valid configuration and how it came about.
+type loaded struct {
+	Config
+	Key   wire.Secret // of the tenant `default`, when the configuration names no tenant
+	Notes []string    // what its owner should know
+
+	places map[string]place
+	hidden []string // values that no message may show
+}
+
+// explain words an error of the packages, about this configuration, with the places that it is about.
+func (l *loaded) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	return annotate(err, l.places, masker(l.hidden), nil).sorted()
+}
+
+// load reads the configuration, adds what it leaves open and checks it all. The error is every problem there is.
+func (s *source) load() (*loaded, error) {
+	r := &reading{source: s, loaded: &loaded{places: map[string]place{}}}
+	if s.path != "" {
+		r.main()
+	}
+	if len(r.problems) > 0 && r.hollow() {
+		return nil, r.problems.sorted()
+	}
+	r.complete()
+	for _, p := range r.Providers { // some came from the environment, not through a file
+		r.hidden = append(r.hidden, p.APIKey.Reveal())
+	}
+	r.check(r.own())
+	r.check(s.validate(&r.Config))
+	if len(r.problems) > 0 {
+		return nil, r.problems.sorted()
+	}
+	return r.loaded, nil
+}
+
+// reading is one load in progress.
+type reading struct {
+	*source
+	*loaded
+	problems problems
+}
+
+// hollow says whether names are missing from what was read, a section's or a file's, so that checking the rest would only
+// report what refers to them.
+func (r *reading) hollow() bool {
+	sections := []string{"include", "providers", "models", "tenants"}
+	return slices.ContainsFunc(r.problems, func(p problem) bool {
+		section, _, _ := strings.Cut(p.path, "[")
+		return section == "" || nearest(section, sections) != ""
+	})
+}
+
+// check adds the errors of a package to the problems.
+func (r *reading) check(err error) {
+	r.problems = append(r.problems, annotate(err, r.places, masker(r.hidden), r.problems)...)
+}
+
+// own checks the sections that no package has.
+func (r *reading) own() error {
+	var errs []error
+	if r.Stores.State == "sqlite:" {
+		errs = append(errs, errors.New("stores.state: no file after sqlite:"))
+	}
+	if r.Stores.Usage == "sqlite:" {
+		errs = append(errs, errors.New("stores.usage: no file after sqlite:"))
+	}
+	if r.Prices.Unknown != "free" {
+		errs = append(errs, fmt.Errorf("prices.unknown: unknown choice %q (choices: free)", r.Prices.Unknown))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"slices"
+	"strings"
+)
+
+// unsupported lists what the configuration's language has and this version does not serve, so that it is refused by name
+// and never silently ignored. Under each shape of path stand keys; serves are the values of them that are fine (a trailing *
+// stands for any end), refuses the values that are not. With neither the key is refused whatever it holds.
+var unsupported = []struct {
+	at      string
+	keys    []string
+	serves  []string
+	refuses []string
+}{
+	{at: "", keys: words("auth prompts flows corpora telemetry roles")},
+	{at: "stores", keys: words("state usage"), serves: words("sqlite:*")},
+	{at: "stores", keys: words("counters"), serves: words("memory")},
+	{at: "stores", keys: words("vectors"), serves: words("embedded")},
+	{at: "stores", keys: words("on_error")},
+	{at: "prices", keys: words("file")},
+	{at: "prices", keys: words("unknown"), refuses: words("reject assume {}")},
+	{at: "providers.*", keys: words("region probe scrape unsupported")},
+	{at: "providers.*", keys: words("kind"), refuses: words("anthropic bedrock")},
+	{at: "models.*", keys: words("fallback retry breaker hedge rollout cache rag quality")},
+	{at: "models.*", keys: words("pick"), refuses: words("weighted round_robin least_loaded fastest cheapest best prefix")},
+	{at: "models.*.targets[]", keys: words("weight")},
+	{at: "limits", keys: words("requests tokens spend documents vectors flow_runs queue timezone algorithm")},
+	{at: "limits", keys: words("on_exceed"), serves: words("reject")},
+	{at: "tenants.*", keys: words("priority guards alerts teams timezone")},
+	{at: "tenants.*", keys: words("log_prompts"), serves: words("false")},
+	{at: "tenants.*", keys: words("models[]"), refuses: words("flow/*")},
+	{at: "tenants.*.limits", keys: words("requests tokens spend documents vectors flow_runs queue timezone algorithm")},
+	{at: "tenants.*.limits", keys: words("on_exceed"), serves: words("reject")},
+	{at: "tenants.*.keys[]", keys: words("role"), serves: words("developer")},
+	{at: "tenants.*.keys[]", keys: words("limits team")},
+}
+
+func words(s string) []string { return strings.Fields(s) }
+
+// notYet says whether the table has a rule for a shape of path, and why the rule refuses the value ("{}" for a mapping or
+// list) there, if it does.
+func notYet(shape, value string) (why string, listed bool) {
+	at, key := "", shape
+	if dot := strings.LastIndexByte(shape, '.'); dot >= 0 {
+		at, key = shape[:dot], shape[dot+1:]
+	}
+	for _, rule := range unsupported {
+		if rule.at != at || !slices.Contains(rule.keys, key) {
+			continue
+		}
+		switch {
+		case rule.serves != nil && !matches(rule.serves, value):
+			return "not supported yet (supported: " + strings.ReplaceAll(strings.Join(rule.serves, ", "), "*", "FILE") + ")", true
+		case rule.serves != nil, rule.refuses != nil && !matches(rule.refuses, value):
+			return "", true
+		}
+		return "not supported yet", true
+	}
+	return "", false
+}
+
+func matches(patterns []string, value string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		start, open := strings.CutSuffix(pattern, "*")
+		return value == pattern || open && strings.HasPrefix(value, start)
+	})
+}

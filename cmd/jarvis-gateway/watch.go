@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+const (
+	quiet   = 100 * time.Millisecond // how long nothing may happen before a change counts as complete
+	tooLong = time.Second            // a folder that never rests is looked at this often
+)
+
+// watcher tells its owner when the configuration's files have changed or the process got SIGHUP. It owns one goroutine.
+type watcher struct {
+	source  *source
+	changed func()
+	folders *fsnotify.Watcher // nil: SIGHUP only
+	hangup  chan os.Signal
+	stop    chan struct{}
+	done    chan struct{}
+	content [sha256.Size]byte // of the files, when changed was last called
+}
+
+// watch calls changed, one call at a time, until Close. Begin to watch before the first load: what changes between the two
+// is then loaded once too often, not missed. With an error the watcher works by SIGHUP alone.
+func watch(s *source, changed func()) (*watcher, error) {
+	w := &watcher{
+		source:  s,
+		changed: changed,
+		hangup:  make(chan os.Signal, 1),
+		stop:    make(chan struct{}),
+		done:    make(chan struct{}),
+	}
+	signal.Notify(w.hangup, syscall.SIGHUP)
+	var err error
+	if s.path != "" {
+		if w.folders, err = fsnotify.NewWatcher(); err != nil {
+			w.folders, err = nil, fmt.Errorf("cannot watch %s: %w", s.path, err)
+		}
+	}
+	w.content = w.look()
+	go w.loop()
+	return w, err
+}
+
+// Close ends the watch and waits for a call of changed that is under way.
+func (w *watcher) Close() error {
+	signal.Stop(w.hangup)
+	close(w.stop)
+	<-w.done
+	if w.folders == nil {
+		return nil
+	}
+	return w.folders.Close()
+}
+
+func (w *watcher) loop() {
+	defer close(w.done)
+	var events <-chan fsnotify.Event
+	var failures <-chan error
+	if w.folders != nil {
+		events, failures = w.folders.Events, w.folders.Errors
+	}
+	var settled <-chan time.Time
+	var latest time.Time
+	wait := func() {
+		if settled == nil {
+			latest = time.Now().Add(tooLong)
+		}
+		settled = time.After(min(quiet, time.Until(latest)))
+	}
+	for {
+		select {
+		case <-w.stop:
+			return
+		case <-w.hangup:
+			w.content = w.look()
+			w.changed()
+		case <-events:
+			wait()
+		case <-failures: // events were lost, so anything may have changed
+			wait()
+		case <-settled:
+			settled = nil
+			w.compare()
+		}
+	}
+}
+
+// compare calls changed if the files hold something new: their folders may be full of others that change all the time.
+func (w *watcher) compare() {
+	if content := w.look(); content != w.content {
+		w.content = content
+		w.changed()
+	}
+}
+
+// look watches every folder that matters by now, then digests the files, in this order lest a change fall between.
+func (w *watcher) look() [sha256.Size]byte {
+	if w.source.path == "" {
+		return [sha256.Size]byte{}
+	}
+	patterns := w.patterns()
+	w.follow(w.source.path)
+	for _, pattern := range patterns {
+		w.followPattern(pattern)
+	}
+	var all bytes.Buffer
+	digest(&all, w.source.path)
+	for _, pattern := range patterns {
+		files, _ := match(w.source.path, pattern)
+		for _, file := range files {
+			w.follow(file)
+			digest(&all, file)
+		}
+	}
+	return sha256.Sum256(all.Bytes())
+}
+
+// digest adds a file's name and content, or why it has none.
+func digest(all *bytes.Buffer, file string) {
+	text, err := os.ReadFile(file)
+	fmt.Fprintf(all, "%s %x %v\n", file, sha256.Sum256(text), err)
+}
+
+// patterns are the main file's includes, as far as it can be read.
+func (w *watcher) patterns() []string {
+	text, err := os.ReadFile(w.source.path)
+	if err != nil {
+		return nil
+	}
+	var c Config
+	decode(w.source.path, text, &c, w.source.lookup)
+	return c.Include
+}
+
+// followPattern watches every folder in which a match may appear.
+func (w *watcher) followPattern(pattern string) {
+	for pattern = beside(w.source.path, pattern); ; {
+		pattern = filepath.Dir(pattern)
+		if !strings.ContainsAny(pattern, `*?[`) {
+			w.follow(filepath.Join(pattern, "*"))
+			return
+		}
+		found, _ := filepath.Glob(pattern)
+		for _, folder := range found {
+			w.follow(filepath.Join(folder, "*"))
+		}
+	}
+}
+
+// follow watches the folders whose change can change what path stands for: the one it lies in, and the one of every link on
+// the way there. Kubernetes replaces such a link, far from the file, to change all files at once.
+func (w *watcher) follow(path string) {
+	if w.folders == nil {
+		return
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return
+	}
+	for range 40 { // as many links as Linux follows
+		link, target := firstLink(path)
+		w.add(filepath.Dir(link))
+		if target == "" {
+			return
+		}
+		path = target
+	}
+}
+
+// firstLink finds the first part of path that is a link, and the path with that part replaced; else path itself and "".
+func firstLink(path string) (link, resolved string) {
+	for end := 1; end <= len(path); end++ {
+		if end < len(path) && !os.IsPathSeparator(path[end]) {
+			continue
+		}
+		target, err := os.Readlink(path[:end])
+		if err != nil {
+			continue
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(path[:end]), target)
+		}
+		return path[:end], filepath.Join(target, path[end:])
+	}
+	return path, ""
+}
+
+// add watches a folder, or the nearest one above that exists, where it will appear.
+func (w *watcher) add(folder string) {
+	for {
+		err := w.folders.Add(folder)
+		above := filepath.Dir(folder)
+		if err == nil || above == folder || !errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+		folder = above
+	}
+}

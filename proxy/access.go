@@ -1,0 +1,163 @@
+package proxy
+
+import (
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"jarvis-gateway/proxy/wire"
+)
+
+// AccessLog writes one line for each request, in the format of slog's JSON handler. Lines are put together in a buffer
+// and written by one goroutine: a request never waits for the log's reader. The buffers are several, so that requests
+// do not wait for each other either.
+type AccessLog struct {
+	out    io.Writer
+	shards [8]struct {
+		mu  sync.Mutex
+		buf []byte
+		_   [32]byte // a cache line each
+	}
+	spare []byte
+	stop  chan struct{}
+	done  chan struct{}
+}
+
+const (
+	flushEvery = 200 * time.Millisecond
+	maxUnread  = 4 << 20 // a shard's bytes that may wait for a slow reader
+)
+
+// NewAccessLog starts writing to out. Close writes what is left and ends it.
+func NewAccessLog(out io.Writer) *AccessLog {
+	a := &AccessLog{out: out, stop: make(chan struct{}), done: make(chan struct{})}
+	go a.loop()
+	return a
+}
+
+func (a *AccessLog) loop() {
+	defer close(a.done)
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			a.flush()
+		case <-a.stop:
+			a.flush()
+			return
+		}
+	}
+}
+
+// Close writes the last lines.
+func (a *AccessLog) Close() {
+	close(a.stop)
+	<-a.done
+}
+
+func (a *AccessLog) flush() {
+	for i := range a.shards {
+		s := &a.shards[i]
+		s.mu.Lock()
+		full := s.buf
+		s.buf = a.spare[:0]
+		s.mu.Unlock()
+		if len(full) > 0 {
+			_, _ = a.out.Write(full) // where could a failing log be logged?
+		}
+		a.spare = full
+	}
+}
+
+// write appends the line of a request that has ended. It says who, what, how long and how much, never what was said.
+func (a *AccessLog) write(x *exchange, u wire.Usage) {
+	s := &a.shards[x.start.UnixNano()>>10&7]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.buf) > maxUnread {
+		dropped.WithLabelValues().Inc()
+		return
+	}
+	l := line(s.buf)
+	l = append(l, `{"time":"`...)
+	l = time.Now().AppendFormat(l, time.RFC3339Nano)
+	l = append(l, `","level":"INFO","msg":"request"`...)
+	l.text("id", string(x.id))
+	if x.ep != nil {
+		l.text("endpoint", x.ep.name)
+	}
+	if x.caller != nil {
+		l.text("tenant", x.caller.Tenant)
+		l.text("key", x.caller.Key)
+	}
+	if x.asked != "" {
+		l.text("model", shorten(x.asked))
+	}
+	if x.target != nil {
+		l.text("provider", x.target.Provider)
+		l.text("served", x.served())
+		l.number("attempts", int64(x.tries))
+	}
+	l.number("status", int64(x.status()))
+	l.text("outcome", outcomeOf(x.failure))
+	l.result(x, u)
+	if note := x.note(); note.IsObject() {
+		l.text("user", note.Get("user").String())
+		l.text("scene", note.Get("scene").String())
+	}
+	s.buf = append(l, '}', '\n')
+}
+
+func (l *line) result(x *exchange, u wire.Usage) {
+	if x.failure != nil {
+		l.text("error", x.failure.Reason())
+		if x.failure.Err != nil {
+			l.text("cause", shorten(x.failure.Err.Error()))
+		}
+	}
+	if x.reply.Stream != nil || x.call.Stream {
+		*l = append(*l, `,"stream":true`...)
+		l.millis("first_token_ms", x.first)
+	}
+	l.number("prompt_tokens", u.Prompt)
+	l.number("completion_tokens", u.Completion)
+	l.positive("cached_tokens", u.CachedPrompt)
+	l.positive("reasoning_tokens", u.Reasoning)
+	l.positive("audio_tokens", u.Audio)
+	if u.Estimated {
+		*l = append(*l, `,"estimated":true`...)
+	}
+	total := time.Since(x.start)
+	l.millis("total_ms", total)
+	l.millis("upstream_ms", x.upstream)
+	l.number("bytes_in", int64(x.size()))
+	l.number("bytes_out", x.sent)
+}
+
+// line is a JSON object being written.
+type line []byte
+
+func (l *line) name(k string) { *l = append(append(append(*l, ',', '"'), k...), '"', ':') }
+
+func (l *line) text(k, v string) {
+	l.name(k)
+	*l = wire.AppendString(*l, v)
+}
+
+func (l *line) number(k string, v int64) {
+	l.name(k)
+	*l = strconv.AppendInt(*l, v, 10)
+}
+
+func (l *line) positive(k string, v int64) {
+	if v > 0 {
+		l.number(k, v)
+	}
+}
+
+func (l *line) millis(k string, d time.Duration) {
+	l.name(k)
+	*l = strconv.AppendFloat(*l, float64(d.Microseconds())/1000, 'f', 3, 64)
+}

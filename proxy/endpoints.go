@@ -1,0 +1,105 @@
+package proxy
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"jarvis-gateway/proxy/wire"
+)
+
+// endpoint is one call of the API.
+type endpoint struct {
+	name  string    // in access lines
+	path  string    // below the provider's root
+	kind  wire.Kind // of its answers
+	form  bool      // takes multipart/form-data too
+	bytes bool      // may answer with bytes in place of JSON or events
+	model string    // what OpenAI takes when the request names none
+	run   func(g *Gateway, x *exchange) error
+}
+
+// events tells whether a stream of this endpoint is one of events, in which an error can be told.
+func (e *endpoint) events() bool { return !e.bytes }
+
+// posts are the calls for a model, by path. https://platform.openai.com/docs/api-reference
+var posts = byPath(
+	endpoint{name: "chat", path: "/chat/completions", kind: wire.Chat},
+	endpoint{name: "completions", path: "/completions", kind: wire.Completion},
+	endpoint{name: "embeddings", path: "/embeddings"},
+	endpoint{name: "responses", path: "/responses", kind: wire.Response, run: (*Gateway).createResponse},
+	endpoint{name: "moderations", path: "/moderations", model: "omni-moderation-latest"},
+	endpoint{name: "images.generations", path: "/images/generations", model: "dall-e-2"},
+	endpoint{name: "images.edits", path: "/images/edits", form: true, model: "dall-e-2"},
+	endpoint{name: "images.variations", path: "/images/variations", form: true, model: "dall-e-2"},
+	endpoint{name: "audio.speech", path: "/audio/speech", bytes: true},
+	endpoint{name: "audio.transcriptions", path: "/audio/transcriptions", form: true},
+	endpoint{name: "audio.translations", path: "/audio/translations", form: true},
+	endpoint{name: "rerank", path: "/rerank"},
+)
+
+var (
+	listModels     = &endpoint{name: "models.list", run: (*Gateway).listModels}
+	getModel       = &endpoint{name: "models.get", run: (*Gateway).getModel}
+	getResponse    = &endpoint{name: "responses.get", kind: wire.Response, run: (*Gateway).storedResponse}
+	deleteResponse = &endpoint{name: "responses.delete", kind: wire.Response, run: (*Gateway).storedResponse}
+	cancelResponse = &endpoint{name: "responses.cancel", kind: wire.Response, run: (*Gateway).storedResponse}
+	responseItems  = &endpoint{name: "responses.input_items", kind: wire.Response, run: (*Gateway).storedResponse}
+)
+
+func byPath(list ...endpoint) map[string]*endpoint {
+	m := make(map[string]*endpoint, len(list))
+	for _, e := range list {
+		if e.run == nil {
+			e.run = (*Gateway).run
+		}
+		m["/v1"+e.path] = &e
+	}
+	return m
+}
+
+// find looks the request's endpoint up.
+func find(x *exchange) (*endpoint, error) {
+	path, h := x.ctx.Path(), &x.ctx.Request.Header
+	if ep := posts[string(path)]; ep != nil {
+		return ep, method(h, path, fasthttp.MethodPost)
+	}
+	if rest, ok := bytes.CutPrefix(path, []byte("/v1/models")); ok {
+		switch {
+		case len(rest) == 0:
+			return listModels, method(h, path, fasthttp.MethodGet)
+		case rest[0] == '/' && len(rest) > 1:
+			return getModel, method(h, path, fasthttp.MethodGet)
+		}
+	}
+	if rest, ok := bytes.CutPrefix(path, []byte("/v1/responses/")); ok {
+		return findStored(h, path, rest)
+	}
+	return nil, &wire.Error{Status: 404, Type: wire.TypeInvalid, Code: "unknown_url",
+		Message: "Unknown request URL: " + string(h.Method()) + " " + shorten(string(path)) + ". The API lives under /v1."}
+}
+
+func findStored(h *fasthttp.RequestHeader, path, rest []byte) (*endpoint, error) {
+	id, verb, sub := bytes.Cut(rest, []byte{'/'})
+	_ = id
+	switch {
+	case !sub && h.IsDelete():
+		return deleteResponse, nil
+	case !sub:
+		return getResponse, method(h, path, fasthttp.MethodGet)
+	case string(verb) == "cancel":
+		return cancelResponse, method(h, path, fasthttp.MethodPost)
+	case string(verb) == "input_items":
+		return responseItems, method(h, path, fasthttp.MethodGet)
+	}
+	return nil, &wire.Error{Status: 404, Type: wire.TypeInvalid, Code: "unknown_url", Message: "Unknown request URL: " + shorten(string(path)) + "."}
+}
+
+func method(h *fasthttp.RequestHeader, path []byte, want string) error {
+	if string(h.Method()) == want {
+		return nil
+	}
+	return &wire.Error{Status: 405, Type: wire.TypeInvalid, Code: "method_not_supported",
+		Message: "Not allowed to " + strings.ToUpper(string(h.Method())) + " on " + shorten(string(path)) + "; use " + want + "."}
+}

@@ -1,0 +1,312 @@
+package proxy
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"jarvis-gateway/policy"
+	"jarvis-gateway/proxy/provider"
+	"jarvis-gateway/proxy/wire"
+	"jarvis-gateway/router"
+)
+
+// exchange is one request from its arrival to the last byte of its answer. Its memory belongs to the connection, which
+// serves one request at a time.
+type exchange struct {
+	conn *conn
+	send router.Send // x.attempt, bound once
+
+	g       *Gateway // of the config in force when the request came
+	ctx     *fasthttp.RequestCtx
+	start   time.Time
+	id      []byte
+	ep      *endpoint
+	caller  *policy.Caller
+	grant   policy.Grant
+	body    wire.Body
+	asked   string // the model that the client asked for
+	route   *router.Route
+	model   string // what a target without a model of its own is asked for
+	target  *router.Target
+	tries   int
+	call    provider.Call
+	abort   provider.Abort
+	reply   wire.Reply
+	failure *wire.Error
+
+	upstream time.Duration // spent waiting for providers before the answer began
+	first    time.Duration // from the start until the answer began; 0: it never did
+	sent     int64         // bytes of answer
+	tail     []byte        // the error event that ends a stream
+	open     bool
+}
+
+// begin makes the exchange ready for the request in ctx.
+func (x *exchange) begin(s *Server, ctx *fasthttp.RequestCtx) {
+	x.finish() // nothing to do unless an earlier answer was dropped before it was written
+	x.g, x.ctx, x.start, x.open = s.current.Load(), ctx, time.Now(), true
+	x.ep, x.caller, x.route, x.target, x.failure, x.tail = nil, nil, nil, nil, nil, nil
+	x.asked, x.model, x.tries, x.upstream, x.first, x.sent = "", "", 0, 0, 0, 0
+	x.body = wire.Body{}
+	x.identity()
+	x.abort.Reset()
+	if x.conn.left.Load() {
+		x.abort.Fire()
+	}
+	inFlight.Inc()
+}
+
+// Read gives fasthttp the next bytes of a streamed answer: whole events. A failure becomes one last event.
+func (x *exchange) Read(p []byte) (n int, err error) {
+	defer x.guardRead(&err)
+	if x.tail == nil {
+		n, err = x.reply.Stream.Read(p)
+		x.sent += int64(n)
+		if err == nil || err == io.EOF {
+			return n, err
+		}
+		x.failure = x.fault(err)
+		if x.failure.Status == statusGone || !x.ep.events() {
+			return 0, err // the connection is closed: its end must not look like the answer's
+		}
+		x.tail = errorEvent(x.ep.kind, x.failure)
+	}
+	if len(x.tail) == 0 {
+		return 0, io.EOF
+	}
+	n = copy(p, x.tail)
+	x.tail = x.tail[n:]
+	x.sent += int64(n)
+	return n, nil
+}
+
+// fault reads an error, telling a client that left from a gateway that gave up on it.
+func (x *exchange) fault(err error) *wire.Error {
+	e := fault(err)
+	if e.Status == statusGone && !x.conn.left.Load() {
+		return errDraining
+	}
+	return e
+}
+
+// Close stops the provider, if its answer is not at its end.
+func (x *exchange) Close() error {
+	if x.reply.Stream != nil {
+		return x.reply.Stream.Close()
+	}
+	return nil
+}
+
+// CloseWithError is fasthttp's last word on a streamed answer: err is what went wrong while it was written.
+func (x *exchange) CloseWithError(err error) error {
+	if err != nil && x.failure == nil {
+		x.failure = fault(provider.ErrAborted)
+		x.failure.Err = err
+	}
+	x.finish()
+	return nil
+}
+
+// finish settles the request, exactly once, whatever became of it: what was counted in is counted out, and its usage,
+// its line and its metrics are written.
+func (x *exchange) finish() {
+	if !x.open {
+		return
+	}
+	x.open = false
+	usage := x.usage()
+	x.grant.Settle()
+	inFlight.Dec()
+	x.account(usage)
+	x.conn.server.access.write(x, usage)
+	x.reply.Close()
+	x.ctx, x.call.Body, x.call.Form, x.call.Header = nil, nil, nil, nil
+}
+
+// usage is what the answer cost. Where the provider did not say, the prompt is taken for a token per four bytes.
+func (x *exchange) usage() wire.Usage {
+	u := x.reply.Usage
+	if x.reply.Stream != nil {
+		u = x.reply.Stream.Usage()
+	}
+	if u.Estimated && u.Prompt == 0 {
+		u.Prompt = int64(x.body.Len()+3) / 4
+	}
+	return u
+}
+
+func (x *exchange) account(u wire.Usage) {
+	outcome := outcomeOf(x.failure)
+	if x.target == nil {
+		requests.WithLabelValues("", "", outcome).Inc()
+		if x.failure != nil {
+			refusals.WithLabelValues(x.failure.Reason()).Inc()
+		}
+		return
+	}
+	m := x.g.metrics[x.target.Index].get()
+	m.outcome(outcome)
+	m.count(u)
+	m.total.Observe(time.Since(x.start).Seconds())
+	if x.first > 0 && x.reply.Stream != nil {
+		m.first.Observe(x.first.Seconds())
+	}
+}
+
+// respond turns the reply, or the error in its place, into the response.
+func (x *exchange) respond(err error) {
+	res := &x.ctx.Response
+	if err != nil {
+		x.failure = x.fault(err)
+		if x.failure.Status == statusGone {
+			x.conn.closing.Store(true)
+			x.ctx.SetConnectionClose()
+			res.SetStatusCode(statusGone)
+		} else {
+			res.ResetBody()
+			writeError(res, x.failure)
+		}
+		x.sent = int64(len(res.Body()))
+	}
+	x.headers(&res.Header)
+	switch {
+	case err != nil:
+	case x.reply.Stream != nil:
+		res.ImmediateHeaderFlush = true
+		res.SetBodyStream(x, x.reply.Length)
+		return // finish follows the stream's end
+	default:
+		res.SetBody(x.reply.Body)
+		x.sent = int64(len(x.reply.Body))
+	}
+	x.finish()
+}
+
+func (x *exchange) headers(h *fasthttp.ResponseHeader) {
+	h.SetCanonical(headerRequestID, x.id)
+	if x.failure == nil && x.reply.Status != 0 {
+		h.SetStatusCode(x.reply.Status)
+		h.SetContentTypeBytes(x.reply.ContentType)
+		for _, f := range x.reply.Header {
+			h.SetCanonical(f.Name, f.Value)
+		}
+	}
+	if x.target != nil {
+		var space [32]byte
+		h.SetCanonical(headerProvider, append(space[:0], x.target.Provider...))
+		h.SetCanonical(headerModel, append(space[:0], x.served()...))
+		h.SetCanonical(headerAttempts, strconv.AppendInt(space[:0], int64(x.tries), 10))
+		overhead := time.Since(x.start) - x.upstream
+		h.SetCanonical(headerOverhead, strconv.AppendFloat(space[:0], float64(overhead.Microseconds())/1000, 'f', 3, 64))
+	}
+	if x.conn.server.draining.Load() {
+		x.conn.closing.Store(true)
+		h.SetConnectionClose()
+	}
+}
+
+func (x *exchange) status() int {
+	if x.failure != nil && x.first == 0 || x.failure != nil && x.failure.Status == statusGone {
+		return x.failure.Status
+	}
+	return x.ctx.Response.StatusCode()
+}
+
+func (x *exchange) size() int {
+	if x.call.Form != nil {
+		return x.call.Form.Len()
+	}
+	return x.body.Len()
+}
+
+// served is the model that the provider was asked for.
+func (x *exchange) served() string {
+	if x.target.Model != "" {
+		return x.target.Model
+	}
+	return x.model
+}
+
+// guard answers a panic with a 500: a bug costs one request, not the process.
+func (x *exchange) guard() {
+	if r := recover(); r != nil {
+		x.respond(x.bug(r))
+	}
+}
+
+func (x *exchange) guardRead(err *error) {
+	if r := recover(); r != nil {
+		*err = x.bug(r)
+		x.failure = fault(*err)
+	}
+}
+
+func (x *exchange) bug(r any) error {
+	panics.WithLabelValues().Inc()
+	err := fmt.Errorf("BUG: panic: %v", r)
+	x.conn.server.log.Error("a request met a bug", "id", string(x.id), "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+	return err
+}
+
+// identity is the request's id: the client's own where it is fit to be logged, or a new one.
+func (x *exchange) identity() {
+	if id := x.ctx.Request.Header.PeekBytes(headerRequestID); fitID(id) {
+		x.id = append(x.id[:0], id...)
+		return
+	}
+	x.id = appendID(x.id[:0])
+}
+
+func fitID(id []byte) bool {
+	if len(id) == 0 || len(id) > 128 {
+		return false
+	}
+	for _, c := range id {
+		if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '-' || c == '_' || c == '.' || c == ':') {
+			return false
+		}
+	}
+	return true
+}
+
+const idLetters = "0123456789abcdefghjkmnpqrstvwxyz" // base 32 without i, l, o, u, which people misread
+
+func appendID(dst []byte) []byte {
+	dst = append(dst, "req_"...)
+	for range 2 {
+		for v, i := rand.Uint64(), 0; i < 12; i++ {
+			dst = append(dst, idLetters[v&31])
+			v >>= 5
+		}
+	}
+	return dst
+}
+
+// key is the client's credential, wherever the SDKs of the different providers put it.
+func key(h *fasthttp.RequestHeader) []byte {
+	if auth := h.PeekBytes(headerAuthorization); len(auth) > 0 {
+		scheme, token, ok := bytes.Cut(auth, []byte{' '})
+		if ok && len(scheme) == 6 && bytes.EqualFold(scheme, bearer) {
+			return bytes.TrimSpace(token)
+		}
+		return nil
+	}
+	if k := h.PeekBytes(headerXAPIKey); len(k) > 0 {
+		return k
+	}
+	return h.PeekBytes(headerAPIKey)
+}
+
+var (
+	headerAuthorization = []byte("Authorization")
+	headerXAPIKey       = []byte("X-Api-Key")
+	headerAPIKey        = []byte("Api-Key")
+	bearer              = []byte("bearer")
+)

@@ -1,0 +1,103 @@
+package proxy
+
+import (
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"jarvis-gateway/proxy/provider"
+	"jarvis-gateway/proxy/wire"
+)
+
+// This file is the only place where an error becomes a response or an event of a stream.
+
+var (
+	errDraining = &wire.Error{Status: 503, Type: wire.TypeServer, Code: "shutting_down", Message: "The gateway is shutting down.", Retry: time.Second}
+	errNotReady = &wire.Error{Status: 503, Type: wire.TypeServer, Code: "not_ready", Message: "The gateway has no model or no key to serve."}
+)
+
+// How a request ended, for metrics and the access line.
+const (
+	outcomeOK       = "ok"
+	outcomeGone     = "client_gone"
+	outcomeClient   = "client_error"   // the caller's mistake
+	outcomeLimited  = "rate_limited"   // by the gateway or the provider
+	outcomeTimeout  = "timeout"        // the provider was too slow
+	outcomeProvider = "provider_error" // anything else that went wrong upstream
+	outcomeInternal = "internal_error"
+)
+
+// statusGone stands in logs for a client that left before its answer; nothing is sent.
+const statusGone = 499
+
+// fault turns any error into what the client may know of it.
+func fault(err error) *wire.Error {
+	var e *wire.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	if errors.Is(err, provider.ErrAborted) {
+		return &wire.Error{Status: statusGone, Type: wire.TypeServer, Code: outcomeGone, Message: "The client left.", Err: err}
+	}
+	return wire.Server(500, "internal_error", "The gateway met an internal error. Please report it with the request id.", err)
+}
+
+func outcomeOf(e *wire.Error) string {
+	switch {
+	case e == nil:
+		return outcomeOK
+	case e.Status == statusGone:
+		return outcomeGone
+	case e.Status == 429:
+		return outcomeLimited
+	case e.Status == 504:
+		return outcomeTimeout
+	case e.Status < 500:
+		return outcomeClient
+	case e.Code == "internal_error":
+		return outcomeInternal
+	}
+	return outcomeProvider
+}
+
+// writeError makes the response of an error in OpenAI's form.
+func writeError(res *fasthttp.Response, e *wire.Error) {
+	res.SetStatusCode(e.Status)
+	res.Header.SetContentTypeBytes(typeJSON)
+	if e.Retry > 0 {
+		// The SDKs read the milliseconds; everyone else reads whole seconds, rounded up so as not to come too early.
+		res.Header.SetCanonical(headerRetryAfter, strconv.AppendInt(nil, int64((e.Retry+time.Second-1)/time.Second), 10))
+		res.Header.SetCanonical(headerRetryAfterMs, strconv.AppendInt(nil, e.Retry.Milliseconds(), 10))
+	}
+	if e.Final {
+		res.Header.SetCanonical(headerShouldRetry, []byte("false"))
+	}
+	if e.Status == 401 {
+		res.Header.SetCanonical([]byte(fasthttp.HeaderWWWAuthenticate), []byte("Bearer"))
+	}
+	res.SetBodyRaw(e.AppendJSON(nil))
+}
+
+// errorEvent is how a stream that has begun tells of its failure; no end mark follows it.
+func errorEvent(kind wire.Kind, e *wire.Error) []byte {
+	if kind == wire.Response {
+		b := append([]byte("event: error\ndata: {\"type\":\"error\",\"code\":"), strconv.Quote(e.Reason())...)
+		b = wire.AppendString(append(b, `,"message":`...), e.Message)
+		return append(b, ",\"param\":null}\n\n"...)
+	}
+	return append(e.AppendJSON([]byte("data: ")), '\n', '\n')
+}
+
+var (
+	headerRequestID    = []byte("X-Request-Id")
+	headerRetryAfter   = []byte("Retry-After")
+	headerRetryAfterMs = []byte("Retry-After-Ms")
+	headerShouldRetry  = []byte("X-Should-Retry")
+	headerProvider     = []byte("X-Jarvis-Provider")
+	headerModel        = []byte("X-Jarvis-Model")
+	headerAttempts     = []byte("X-Jarvis-Attempts")
+	headerOverhead     = []byte("X-Jarvis-Overhead-Ms")
+	typeJSON           = []byte("application/json")
+)

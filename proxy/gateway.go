@@ -1,0 +1,225 @@
+// Package proxy is the data plane: one request from its first byte to its last. Gateway.Serve is where to begin reading.
+package proxy
+
+import (
+	"time"
+	"unicode/utf8"
+
+	"github.com/tidwall/gjson"
+	"github.com/valyala/fasthttp"
+
+	"jarvis-gateway/policy"
+	"jarvis-gateway/proxy/provider"
+	"jarvis-gateway/proxy/wire"
+	"jarvis-gateway/router"
+)
+
+// Gateway is what one config makes. It never changes: a reload makes a new one.
+type Gateway struct {
+	Gate      *policy.Gate
+	Router    *router.Router
+	Providers map[string]*provider.Client
+
+	metrics []*lazyTarget // by the target's index
+	born    time.Time
+	catalog catalog
+}
+
+// NewGateway puts the parts of one config together.
+func NewGateway(gate *policy.Gate, r *router.Router, providers map[string]*provider.Client) *Gateway {
+	g := &Gateway{Gate: gate, Router: r, Providers: providers, born: time.Now(), catalog: catalog{seen: map[string]listing{}}}
+	for _, t := range r.Targets() {
+		g.metrics = append(g.metrics, &lazyTarget{target: t})
+	}
+	return g
+}
+
+func (g *Gateway) ready() error {
+	if g.Gate.Keys() == 0 || len(g.Router.Targets()) == 0 {
+		return errNotReady
+	}
+	return nil
+}
+
+// serve is fasthttp's handler: one request.
+func (s *Server) serve(ctx *fasthttp.RequestCtx) {
+	c := ctx.Conn().(*conn)
+	if s.health(ctx) {
+		return
+	}
+	x := &c.x
+	x.begin(s, ctx)
+	defer x.guard()
+	x.respond(x.g.Serve(x))
+}
+
+// health answers the probes, which need no key and leave no trace.
+func (s *Server) health(ctx *fasthttp.RequestCtx) bool {
+	var err error
+	switch string(ctx.Path()) {
+	case "/healthz":
+	case "/readyz":
+		err = s.Ready()
+	default:
+		return false
+	}
+	if err != nil {
+		writeError(&ctx.Response, fault(err))
+		return true
+	}
+	ctx.Response.Header.SetContentTypeBytes(typeJSON)
+	ctx.Response.SetBodyString(`{"status":"ok"}`)
+	return true
+}
+
+// Serve answers one request: it leaves the reply in x, or returns why there is none.
+func (g *Gateway) Serve(x *exchange) (err error) {
+	if x.ep, err = find(x); err != nil {
+		return err
+	}
+	if err = x.identify(); err != nil {
+		return err
+	}
+	return x.ep.run(g, x)
+}
+
+// run is the list of what happens to a request for a model, in order.
+func (g *Gateway) run(x *exchange) (err error) {
+	if err = x.parse(); err != nil {
+		return err
+	}
+	if err = x.find(); err != nil {
+		return err
+	}
+	if err = x.checkLinks(); err != nil {
+		return err
+	}
+	if x.grant, err = g.Gate.Admit(x.caller); err != nil {
+		return err
+	}
+	x.target, x.tries, err = x.route.Do(x.send)
+	return err
+}
+
+// identify finds whose request it is.
+func (x *exchange) identify() (err error) {
+	x.call.Credential = key(&x.ctx.Request.Header)
+	x.caller, err = x.g.Gate.Identify(x.call.Credential, x.start)
+	return err
+}
+
+// parse reads the body as the endpoint takes it.
+func (x *exchange) parse() (err error) {
+	h := &x.ctx.Request.Header
+	if enc := h.ContentEncoding(); len(enc) > 0 && string(enc) != "identity" {
+		return &wire.Error{Status: 415, Type: wire.TypeInvalid, Code: "unsupported_content_encoding", Message: "Send the request's body without a Content-Encoding."}
+	}
+	call := &x.call
+	call.Method, call.Path, call.Query, call.Kind = fasthttp.MethodPost, x.ep.path, nil, x.ep.kind
+	call.Header, call.ID, call.Body, call.Form = h, x.id, nil, nil
+	if x.ep.form {
+		if call.Form, err = wire.ParseForm(string(h.ContentType()), x.ctx.Request.Body()); err != nil {
+			return err
+		}
+		x.asked, call.Stream = call.Form.Model(), call.Form.Stream()
+	} else {
+		if x.body, err = wire.Parse(x.ctx.Request.Body()); err != nil {
+			return err
+		}
+		call.Body, call.Stream, x.asked = &x.body, x.body.Stream(), x.body.Model()
+	}
+	if x.asked == "" {
+		x.asked = x.ep.model
+	}
+	if x.asked == "" {
+		return wire.Invalid("model", "You must provide a model parameter.")
+	}
+	return nil
+}
+
+// find looks the model up. One answer fits a model that does not exist and one that is not this tenant's.
+func (x *exchange) find() error {
+	x.route, x.model = x.g.Router.Find(x.asked)
+	if x.route == nil || !x.caller.Allows(x.asked, x.route.IsDirect()) {
+		x.route = nil
+		return modelNotFound(x.asked)
+	}
+	return nil
+}
+
+func modelNotFound(name string) error {
+	return &wire.Error{Status: 404, Type: wire.TypeInvalid, Code: "model_not_found", Param: "model",
+		Message: "The model `" + shorten(name) + "` does not exist or you do not have access to it."}
+}
+
+// shorten keeps an absurd name from becoming an absurd answer.
+func shorten(name string) string {
+	const most = 200
+	if len(name) <= most {
+		return name
+	}
+	cut := most
+	for cut > 0 && !utf8.RuneStart(name[cut]) {
+		cut--
+	}
+	return name[:cut] + "..."
+}
+
+// attempt asks one target.
+func (x *exchange) attempt(target *router.Target) error {
+	x.call.AnswerAs = nil
+	if x.route.AnswerAs == "asked" {
+		x.call.AnswerAs = []byte(x.asked)
+	}
+	return x.ask(target)
+}
+
+// ask does one call to a provider and counts it.
+func (x *exchange) ask(target *router.Target) error {
+	x.target = target
+	call := &x.call
+	call.Model, call.Timeout = x.served(), x.limit(target.Timeout)
+	begun := time.Now()
+	err := x.g.Providers[target.Provider].Do(call, &x.reply)
+	now := time.Now()
+	x.upstream += now.Sub(begun)
+	m := x.g.metrics[target.Index].get()
+	if err != nil {
+		e := x.fault(err)
+		m.attempt(e.Reason())
+		if e.Code == "upstream_auth" {
+			x.conn.server.log.Error("a provider refuses the gateway's credentials", "provider", target.Provider, "id", string(x.id), "cause", e.Error())
+		}
+		return err
+	}
+	m.attempt(outcomeOK)
+	x.first = now.Sub(x.start)
+	return nil
+}
+
+// limit shortens the whole attempt to what the client is ready to wait: X-Jarvis-Timeout, in seconds or as 1m30s.
+func (x *exchange) limit(t router.Timeout) router.Timeout {
+	v := x.ctx.Request.Header.Peek("X-Jarvis-Timeout")
+	if len(v) == 0 {
+		return t
+	}
+	d, err := time.ParseDuration(string(v))
+	if err != nil {
+		d, err = time.ParseDuration(string(v) + "s")
+	}
+	if err == nil && d > 0 {
+		left := max(d-time.Since(x.start), time.Millisecond)
+		t.Total, t.FirstToken, t.Connect = min(t.Total, left), min(t.FirstToken, left), min(t.Connect, left)
+	}
+	return t
+}
+
+// note is what a client says of its request in X-Jarvis-Metadata, a JSON object with user, scene and tags; it goes into
+// the access line.
+func (x *exchange) note() gjson.Result {
+	v := x.ctx.Request.Header.Peek("X-Jarvis-Metadata")
+	if len(v) == 0 || len(v) > 4<<10 || !gjson.ValidBytes(v) {
+		return gjson.Result{}
+	}
+	return gjson.ParseBytes(v)
+}

@@ -1,0 +1,130 @@
+package proxy
+
+import (
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"jarvis-gateway/proxy/wire"
+	"jarvis-gateway/router"
+)
+
+// Metrics holds every jarvis_* metric. Labels are bounded by the config: models are entries of `models`, never what a
+// client typed.
+var Metrics = prometheus.NewRegistry()
+
+var (
+	latency  = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640}
+	requests = counter("jarvis_requests_total", "Requests answered, by the entry of `models`, the provider that served, and how it ended.", "model", "provider", "outcome")
+	duration = histogram("jarvis_request_duration_seconds", "Time from a request's arrival to the last byte of its answer.", "model", "provider")
+	firstOut = histogram("jarvis_first_token_seconds", "Time from a request's arrival to the first content of a streamed answer.", "model", "provider")
+	tokens   = counter("jarvis_tokens_total", "Tokens by kind; cached, cache_write, reasoning and audio are parts of prompt and completion.", "model", "provider", "kind")
+	unbilled = counter("jarvis_usage_estimated_total", "Answers whose provider reported no usage, so that it was estimated.", "model", "provider")
+	attempts = counter("jarvis_upstream_attempts_total", "Calls to providers, by result: ok, an error code, or aborted.", "model", "provider", "result")
+	refusals = counter("jarvis_refusals_total", "Requests refused by the gateway itself, by reason.", "reason")
+	panics   = counter("jarvis_panics_total", "Requests that met a bug of the gateway.")
+	dropped  = counter("jarvis_access_lines_dropped_total", "Access lines lost because their reader was too slow.")
+	inFlight = gauge("jarvis_requests_in_flight", "Requests not answered to the end yet.").WithLabelValues()
+	_        = runtimeMetrics()
+
+	// Reloads counts config reloads by result: ok or failed.
+	Reloads = counter("jarvis_config_reloads_total", "Config reloads, by result.", "result")
+	// LastReload is 1 when the file on disk is the config in force.
+	LastReload = gauge("jarvis_config_last_reload_successful", "1 when the last reload was applied, 0 when it was refused.").WithLabelValues()
+	// BuildInfo is 1, with the version as label.
+	BuildInfo = gauge("jarvis_build_info", "1, labelled with what is running.", "version", "revision", "goversion")
+)
+
+func runtimeMetrics() bool {
+	Metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return true
+}
+
+func gauge(name, help string, labels ...string) *prometheus.GaugeVec {
+	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+	Metrics.MustRegister(g)
+	return g
+}
+
+func counter(name, help string, labels ...string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	Metrics.MustRegister(c)
+	return c
+}
+
+func histogram(name, help string, labels ...string) *prometheus.HistogramVec {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: latency}, labels)
+	Metrics.MustRegister(h)
+	return h
+}
+
+// targetMetrics are the metrics of one target, looked up once instead of for each request.
+type targetMetrics struct {
+	model, provider string
+	ok, tried       prometheus.Counter
+	total, first    prometheus.Observer
+	prompt, output  prometheus.Counter
+}
+
+func newTargetMetrics(h *router.Target) *targetMetrics {
+	return &targetMetrics{
+		model: h.Route, provider: h.Provider,
+		ok:     requests.WithLabelValues(h.Route, h.Provider, "ok"),
+		tried:  attempts.WithLabelValues(h.Route, h.Provider, "ok"),
+		total:  duration.WithLabelValues(h.Route, h.Provider),
+		first:  firstOut.WithLabelValues(h.Route, h.Provider),
+		prompt: tokens.WithLabelValues(h.Route, h.Provider, "prompt"),
+		output: tokens.WithLabelValues(h.Route, h.Provider, "completion"),
+	}
+}
+
+// lazyTarget makes a target's metrics when it is first used, so that a long list of models does not become a long list of
+// empty series.
+type lazyTarget struct {
+	target *router.Target
+	m      atomic.Pointer[targetMetrics]
+}
+
+func (l *lazyTarget) get() *targetMetrics {
+	if m := l.m.Load(); m != nil {
+		return m
+	}
+	m := newTargetMetrics(l.target)
+	l.m.Store(m)
+	return m
+}
+
+func (m *targetMetrics) count(u wire.Usage) {
+	m.prompt.Add(float64(u.Prompt))
+	m.output.Add(float64(u.Completion))
+	m.part("cached", u.CachedPrompt)
+	m.part("cache_write", u.CacheWrite)
+	m.part("reasoning", u.Reasoning)
+	m.part("audio", u.Audio)
+	if u.Estimated {
+		unbilled.WithLabelValues(m.model, m.provider).Inc()
+	}
+}
+
+func (m *targetMetrics) part(kind string, n int64) {
+	if n > 0 {
+		tokens.WithLabelValues(m.model, m.provider, kind).Add(float64(n))
+	}
+}
+
+func (m *targetMetrics) outcome(name string) {
+	if name == outcomeOK {
+		m.ok.Inc()
+		return
+	}
+	requests.WithLabelValues(m.model, m.provider, name).Inc()
+}
+
+func (m *targetMetrics) attempt(result string) {
+	if result == outcomeOK {
+		m.tried.Inc()
+		return
+	}
+	attempts.WithLabelValues(m.model, m.provider, result).Inc()
+}

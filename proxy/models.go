@@ -1,0 +1,151 @@
+package proxy
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tidwall/gjson"
+	"github.com/valyala/fasthttp"
+
+	"jarvis-gateway/proxy/wire"
+	"jarvis-gateway/router"
+)
+
+// catalog keeps what providers say that they serve, for names that the config does not spell out: patterns, and
+// provider/model.
+type catalog struct {
+	mu   sync.Mutex
+	seen map[string]listing
+}
+
+type listing struct {
+	at     time.Time
+	models []gjson.Result
+}
+
+const listingFor = time.Minute
+
+// listModels lists the names that the caller may ask for.
+func (g *Gateway) listModels(x *exchange) error {
+	out := []byte(`{"object":"list","data":[`)
+	for i, m := range g.offered(x) {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(out, m.raw...)
+	}
+	x.answer(append(out, ']', '}'))
+	return nil
+}
+
+// getModel describes one of them.
+func (g *Gateway) getModel(x *exchange) error {
+	name := strings.TrimPrefix(string(x.ctx.Path()), "/v1/models/")
+	offered := g.offered(x)
+	if i := slices.IndexFunc(offered, func(m model) bool { return m.name == name }); i >= 0 {
+		x.answer(offered[i].raw)
+		return nil
+	}
+	route, _ := g.Router.Find(name)
+	if route == nil || !x.caller.Allows(name, route.IsDirect()) {
+		return modelNotFound(name)
+	}
+	x.answer(describe(name, route.Targets[0].Provider, g.born))
+	return nil
+}
+
+func (x *exchange) answer(body []byte) {
+	x.reply.Status, x.reply.ContentType, x.reply.Body, x.reply.Header = fasthttp.StatusOK, typeJSON, body, x.reply.Header[:0]
+}
+
+// model is one that is offered: its name, and the object that describes it.
+type model struct {
+	name string
+	raw  []byte
+}
+
+func (g *Gateway) offered(x *exchange) []model {
+	var list []model
+	add := func(name, provider string, direct bool, raw []byte) {
+		known := slices.ContainsFunc(list, func(m model) bool { return m.name == name })
+		if known || !x.caller.Allows(name, direct) {
+			return
+		}
+		if raw == nil {
+			raw = describe(name, provider, g.born)
+		}
+		list = append(list, model{name, raw})
+	}
+	for _, r := range g.Router.Routes() {
+		target := r.Targets[0]
+		switch {
+		case !strings.Contains(r.Name, "*"):
+			add(r.Name, target.Provider, false, g.extras(x, target, r.Name))
+		case target.Model == "" && (!r.IsDirect() || x.caller.Allows(target.Provider+"/", true)):
+			for _, m := range g.served(x, target) {
+				name := m.Get("id").Str
+				if r.IsDirect() {
+					name = target.Provider + "/" + name
+				}
+				if wire.MatchModel(r.Name, name) {
+					add(name, target.Provider, r.IsDirect(), renamed(m, name))
+				}
+			}
+		}
+	}
+	return list
+}
+
+// extras takes over what a vLLM server says of a model beyond OpenAI's fields, such as max_model_len.
+func (g *Gateway) extras(x *exchange, target *router.Target, name string) []byte {
+	if g.Providers[target.Provider].Kind() != "vllm" {
+		return nil
+	}
+	for _, m := range g.served(x, target) {
+		if m.Get("id").Str == target.Model {
+			return renamed(m, name)
+		}
+	}
+	return nil
+}
+
+// renamed is a provider's description of a model under the name that clients know.
+func renamed(m gjson.Result, name string) []byte {
+	id := gjson.Get(m.Raw, "id")
+	raw := wire.AppendString([]byte(m.Raw[:id.Index]), name)
+	return append(raw, m.Raw[id.Index+len(id.Raw):]...)
+}
+
+// served lists what the target's provider serves. A provider that does not answer serves nothing here.
+func (g *Gateway) served(x *exchange, target *router.Target) []gjson.Result {
+	g.catalog.mu.Lock()
+	known, ok := g.catalog.seen[target.Provider]
+	g.catalog.mu.Unlock()
+	if ok && time.Since(known.at) < listingFor {
+		return known.models
+	}
+	call := &x.call
+	call.Method, call.Path, call.Query, call.Kind = fasthttp.MethodGet, "/models", nil, wire.Plain
+	call.Header, call.ID, call.Body, call.Form, call.Stream, call.Model, call.AnswerAs = &x.ctx.Request.Header, x.id, nil, nil, false, "", nil
+	call.Timeout = router.Timeout{Connect: 2 * time.Second, FirstToken: 5 * time.Second, Idle: 5 * time.Second, Total: 5 * time.Second}
+	if err := g.Providers[target.Provider].Do(call, &x.reply); err != nil {
+		x.conn.server.log.Warn("a provider did not list its models", "provider", target.Provider, "cause", err.Error())
+		return nil
+	}
+	models := gjson.GetBytes([]byte(string(x.reply.Body)), "data").Array()
+	x.reply.Close()
+	g.catalog.mu.Lock()
+	defer g.catalog.mu.Unlock()
+	g.catalog.seen[target.Provider] = listing{time.Now(), models}
+	return models
+}
+
+func describe(name, provider string, born time.Time) []byte {
+	raw := wire.AppendString([]byte(`{"id":`), name)
+	raw = strconv.AppendInt(append(raw, `,"object":"model","created":`...), born.Unix(), 10)
+	raw = wire.AppendString(append(raw, `,"owned_by":`...), provider)
+	return append(raw, '}')
+}

@@ -1,0 +1,198 @@
+package provider
+
+import (
+	"bytes"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/tidwall/gjson"
+	"github.com/valyala/fasthttp"
+
+	"jarvis-gateway/proxy/wire"
+)
+
+// What a provider's failure becomes for the client. The table is in ARCHITECTURE.md, "Errors".
+
+// failed turns a failure of the round trip into what the client sees: nothing of hosts and causes.
+func failed(err error) *wire.Error {
+	var known *wire.Error
+	switch {
+	case errors.As(err, &known):
+		return known
+	case isTimeout(err):
+		e := wire.Server(fasthttp.StatusGatewayTimeout, "timeout", "The model provider did not answer in time.", err)
+		e.Failover = true
+		return e
+	case errors.Is(err, fasthttp.ErrNoFreeConns):
+		e := wire.Server(fasthttp.StatusServiceUnavailable, "upstream_unavailable", "All connections to the model provider are in use.", err)
+		e.Failover, e.Retry = true, time.Second
+		return e
+	}
+	return upstreamError(err)
+}
+
+func upstreamError(cause error) *wire.Error {
+	e := wire.Server(fasthttp.StatusBadGateway, "upstream_error", "The model provider failed to answer.", cause)
+	e.Failover = true
+	return e
+}
+
+// refused turns a provider's answer of a status other than 2xx into what the client sees.
+func (c *Client) refused(status int, head *fasthttp.ResponseHeader, body []byte) *wire.Error {
+	cause := &refusal{status: status, body: c.redact(clip(body))}
+	switch {
+	case status == 401 || status == 402 || status == 403 || status == 407:
+		e := wire.Server(fasthttp.StatusBadGateway, "upstream_auth", "The model provider refused the gateway's credentials.", cause)
+		e.Failover = true
+		return e
+	case status == 429:
+		return rateLimited(retryAfter(head), cause)
+	case status == 408 || status == 504:
+		return failed(&timeoutError{cause})
+	case status >= 400 && status < 500 && status != 424 && status != 425:
+		return c.callersFault(status, body, cause)
+	}
+	e := upstreamError(cause)
+	e.Retry = retryAfter(head)
+	return e
+}
+
+func rateLimited(after time.Duration, cause error) *wire.Error {
+	return &wire.Error{Status: 429, Type: wire.TypeRateLimit, Code: "upstream_rate_limited", Failover: true, Retry: after, Err: cause,
+		Message: "The model provider is limiting the rate of requests. Please try again later."}
+}
+
+type timeoutError struct{ error }
+
+func (*timeoutError) Timeout() bool   { return true }
+func (*timeoutError) Temporary() bool { return true }
+
+// refusal is a provider's error answer, for the log.
+type refusal struct {
+	status int
+	body   []byte
+}
+
+func (r *refusal) Error() string {
+	return "provider answered " + strconv.Itoa(r.status) + ": " + string(bytes.TrimSpace(r.body))
+}
+
+const maxErrorText = 4 << 10
+
+func clip(b []byte) []byte { return b[:min(len(b), maxErrorText)] }
+
+// callersFault passes a provider's complaint about the request on. An error object in OpenAI's form goes as it is,
+// unknown members included; other forms are put into it.
+func (c *Client) callersFault(status int, body []byte, cause error) *wire.Error {
+	e := &wire.Error{Status: status, Type: wire.TypeInvalid, Err: cause}
+	if len(body) > maxErrorText*16 || !gjson.ValidBytes(body) {
+		body = nil
+	}
+	object := wire.ErrorIn(body)
+	if object == nil {
+		e.Message = string(c.redact(clip(detail(body))))
+		if e.Message == "" {
+			e.Message = "The model provider refused the request."
+		}
+		return e
+	}
+	object = c.redact(object)
+	fields := gjson.ParseBytes(object)
+	if isOpenAIError(fields) {
+		e.Raw = object
+	}
+	e.Message = fields.Get("message").String()
+	if t := fields.Get("type"); t.Type == gjson.String && e.Raw != nil {
+		e.Type = t.Str
+	}
+	if code := fields.Get("code"); code.Type == gjson.String {
+		e.Code = code.Str
+	}
+	if param := fields.Get("param"); param.Type == gjson.String {
+		e.Param = param.Str
+	}
+	return e
+}
+
+// isOpenAIError tells an error object that OpenAI's clients read without surprise. vLLM's has a number as code and a
+// class name as type; DeepSeek's and others' leave members out, which is fine.
+func isOpenAIError(e gjson.Result) bool {
+	text := func(v gjson.Result) bool { return !v.Exists() || v.Type == gjson.Null || v.Type == gjson.String }
+	return e.Get("message").Type == gjson.String && !e.Get("object").Exists() &&
+		text(e.Get("type")) && text(e.Get("code")) && text(e.Get("param")) && !pythonClass(e.Get("type").Str)
+}
+
+// pythonClass tells type names such as BadRequestError or NotFoundError, which are not OpenAI's.
+func pythonClass(s string) bool { return s != "" && s[0] >= 'A' && s[0] <= 'Z' }
+
+// detail reads FastAPI's validation errors, {"detail": "..."} or {"detail": [{"loc": [...], "msg": "..."}]}.
+func detail(body []byte) []byte {
+	d := gjson.GetBytes(body, "detail")
+	if d.Type == gjson.String {
+		return []byte(d.Str)
+	}
+	var text []byte
+	d.ForEach(func(_, item gjson.Result) bool {
+		if len(text) > 0 {
+			text = append(text, "; "...)
+		}
+		item.Get("loc").ForEach(func(_, part gjson.Result) bool {
+			text = append(append(text, part.String()...), '.')
+			return true
+		})
+		text = append(bytes.TrimSuffix(text, []byte{'.'}), ": "...)
+		text = append(text, item.Get("msg").String()...)
+		return true
+	})
+	return text
+}
+
+// inStream turns an error event into what the client would have got for it as an ordinary error.
+func (c *Client) inStream(data []byte) *wire.Error {
+	cause := &refusal{status: 200, body: c.redact(clip(data))}
+	object := wire.ErrorIn(data)
+	fields := gjson.ParseBytes(object)
+	status := int(fields.Get("code").Int())
+	if status < 400 || status > 599 {
+		status = statusOf(fields.Get("type").String(), fields.Get("code").String())
+	}
+	switch {
+	case status == 429:
+		return rateLimited(0, cause)
+	case status == 401 || status == 403 || status >= 500:
+		return upstreamError(cause)
+	}
+	return c.callersFault(status, data, cause)
+}
+
+// statusOf finds the status that an error of this type and code has outside of a stream.
+func statusOf(kind, code string) int {
+	switch {
+	case code == "rate_limit_exceeded" || code == "insufficient_quota" || kind == "rate_limit_error" || kind == "insufficient_quota" ||
+		kind == "tokens" || kind == "requests":
+		return 429
+	case kind == "not_found_error" || code == "model_not_found":
+		return 404
+	case kind == "invalid_request_error" || code == "invalid_prompt" || code == "context_length_exceeded" ||
+		code == "content_filter" || code == "image_content_policy_violation" || kind == "BadRequestError":
+		return 400
+	}
+	return 502
+}
+
+// retryAfter reads how long a provider asks to be left alone: retry-after-ms, or Retry-After in seconds or as a date
+// (RFC 9110, 10.2.3).
+func retryAfter(head *fasthttp.ResponseHeader) time.Duration {
+	if ms, err := strconv.ParseFloat(string(head.Peek("Retry-After-Ms")), 64); err == nil && ms >= 0 && ms < 1e9 {
+		return time.Duration(ms * float64(time.Millisecond))
+	}
+	v := string(head.Peek("Retry-After"))
+	if s, err := strconv.ParseFloat(v, 64); err == nil && s >= 0 && s < 1e6 {
+		return time.Duration(s * float64(time.Second))
+	}
+	if at, err := fasthttp.ParseHTTPDate([]byte(v)); err == nil {
+		return max(0, time.Until(at))
+	}
+	return 0
+}

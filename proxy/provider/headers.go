@@ -1,0 +1,84 @@
+package provider
+
+import (
+	"bytes"
+
+	"github.com/valyala/fasthttp"
+
+	"jarvis-gateway/proxy/wire"
+)
+
+// copyHeaders gives the client's headers to the provider, save those of the connection (RFC 9110, 7.6.1), all kinds of
+// credentials, and what would tell one party of the other. Names are in canonical form: the server normalises them.
+func copyHeaders(dst, src *fasthttp.RequestHeader, credential []byte) {
+	named := src.Peek(fasthttp.HeaderConnection)
+	for k, v := range src.All() {
+		if keepsToItself(k) || namedIn(named, k) {
+			continue
+		}
+		if len(credential) > 0 && len(v) >= len(credential) && bytes.Contains(v, credential) {
+			continue // the gateway's key in a header of another name is still a credential
+		}
+		dst.SetCanonical(k, v)
+	}
+}
+
+// keepsToItself lists what no client header may bring to a provider.
+func keepsToItself(name []byte) bool {
+	switch string(name) {
+	case "Host", "Content-Length", "Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Expect", "Accept-Encoding",
+		"Authorization", "X-Api-Key", "Api-Key", "Cookie", "X-Goog-Api-Key", "Ocp-Apim-Subscription-Key", "X-Auth-Token", "X-Access-Token",
+		"Openai-Organization", "Openai-Project", "Forwarded", "Via", "X-Real-Ip", "True-Client-Ip", "X-Client-Ip", "X-Request-Id", "Origin", "Referer",
+		"Content-Encoding", "Http2-Settings", "X-Http-Method-Override", "X-Original-Url", "X-Rewrite-Url":
+		return true
+	}
+	if len(name) < 4 {
+		return false
+	}
+	switch name[0] {
+	case 'X':
+		return bytes.HasPrefix(name, xJarvis) || bytes.HasPrefix(name, xForwarded) || bytes.HasPrefix(name, xAmz) || bytes.HasPrefix(name, xMs)
+	case 'P':
+		return bytes.HasPrefix(name, proxyPrefix)
+	case 'S':
+		return bytes.HasPrefix(name, secPrefix)
+	case 'C':
+		return bytes.HasPrefix(name, cfPrefix)
+	}
+	return false
+}
+
+var (
+	xJarvis     = []byte("X-Jarvis-")
+	xForwarded  = []byte("X-Forwarded-")
+	xAmz        = []byte("X-Amz")
+	xMs         = []byte("X-Ms-")
+	proxyPrefix = []byte("Proxy-")
+	secPrefix   = []byte("Sec-")
+	cfPrefix    = []byte("Cf-")
+)
+
+// namedIn tells whether the Connection header declares this one to be of the connection only.
+func namedIn(connection, name []byte) bool {
+	for len(connection) > 0 {
+		var one []byte
+		one, connection, _ = bytes.Cut(connection, []byte{','})
+		if bytes.EqualFold(bytes.TrimSpace(one), name) {
+			return true
+		}
+	}
+	return false
+}
+
+// shown are the provider's headers that a client may see, besides the content type. All others stay behind: rate limits
+// and account names of the gateway's own account, cookies, server names.
+var shown = []string{"Content-Disposition", "Content-Language", "Openai-Processing-Ms", "Openai-Version", "Openai-Model", "X-Should-Retry"}
+
+func visible(dst []wire.Field, head *fasthttp.ResponseHeader) []wire.Field {
+	for _, name := range shown {
+		if v := head.Peek(name); len(v) > 0 {
+			dst = append(dst, wire.Field{Name: []byte(name), Value: v})
+		}
+	}
+	return dst
+}

@@ -1,0 +1,44 @@
+package provider
+
+import (
+	"bytes"
+	"cmp"
+	"net/url"
+	"regexp"
+	"slices"
+)
+
+// hidden stands where a provider's text named something that clients must not know.
+const hidden = "[hidden]"
+
+// secrets lists what may never be seen in a provider's error text, the longest first: its key, the values of the
+// headers it is sent, and where it is.
+func secrets(cfg Config, bases []*url.URL) [][]byte {
+	var list [][]byte
+	add := func(s string) {
+		if len(s) >= 4 { // less would only tear holes into ordinary words
+			list = append(list, []byte(s))
+		}
+	}
+	add(cfg.APIKey.Reveal())
+	for _, v := range cfg.Headers {
+		add(v)
+	}
+	for _, u := range bases {
+		add(u.String())
+		add(u.Host)
+		add(u.Hostname())
+	}
+	slices.SortFunc(list, func(a, b []byte) int { return cmp.Or(cmp.Compare(len(b), len(a)), bytes.Compare(a, b)) })
+	return slices.CompactFunc(list, bytes.Equal)
+}
+
+// address matches IPv4 addresses, with a port: servers like to name themselves and their neighbours in error texts.
+var address = regexp.MustCompile(`\b\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?\b`)
+
+func (c *Client) redact(text []byte) []byte {
+	for _, secret := range c.secrets {
+		text = bytes.ReplaceAll(text, secret, []byte(hidden))
+	}
+	return address.ReplaceAll(text, []byte(hidden))
+}

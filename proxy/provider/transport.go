@@ -1,0 +1,248 @@
+package provider
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/url"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"jarvis-gateway/router"
+)
+
+const (
+	// maxAnswer bounds an answer that is held whole, maxEvent one event of a stream.
+	maxAnswer = 256 << 20
+	maxEvent  = 32 << 20
+	// bigBody is a request body that may not fit the socket's buffer, so that writing it can block.
+	bigBody = 64 << 10
+	// idleConns is how long an unused connection is kept.
+	idleConns       = 90 * time.Second
+	defaultMaxConns = 16384
+)
+
+// host is one base URL: its connection pool and how busy it is.
+type host struct {
+	base    *url.URL
+	prefix  string // the base URL's path, without a slash at its end
+	pool    fasthttp.HostClient
+	open    atomic.Int64 // attempts now on it
+	resting atomic.Int64 // unix nanoseconds until which other replicas are preferred
+}
+
+func newHost(base *url.URL, cfg Config) (*host, error) {
+	d, err := newDialer(base, cfg)
+	if err != nil {
+		return nil, err
+	}
+	h := &host{base: base, prefix: trimSlash(base.Path)}
+	h.pool = fasthttp.HostClient{
+		Addr:                     addrOf(base),
+		DialTimeout:              d.dial,
+		MaxConns:                 cfg.MaxConns,
+		MaxIdleConnDuration:      idleConns,
+		NoDefaultUserAgentHeader: true,
+	}
+	if h.pool.MaxConns == 0 {
+		h.pool.MaxConns = defaultMaxConns
+	}
+	return h, nil
+}
+
+func trimSlash(path string) string {
+	for len(path) > 0 && path[len(path)-1] == '/' {
+		path = path[:len(path)-1]
+	}
+	return path
+}
+
+func addrOf(base *url.URL) string {
+	if base.Port() != "" {
+		return base.Host
+	}
+	if base.Scheme == "https" {
+		return net.JoinHostPort(base.Hostname(), "443")
+	}
+	return net.JoinHostPort(base.Hostname(), "80")
+}
+
+// response is an upstream answer whose headers are in. Its body is still on the connection, which close gives back to
+// the pool when the body was read to its end and everything was in order, or closes.
+type response struct {
+	head  fasthttp.ResponseHeader
+	body  bodyReader
+	conn  net.Conn
+	abort *Abort
+	close func(reuse bool)
+
+	deadline time.Time     // of the whole attempt
+	idle     time.Duration // between two reads of a stream
+	armed    time.Time     // when the read deadline was last moved
+}
+
+// errNoReply is an end of file where the first byte of an answer should be.
+var errNoReply = errors.New("the server closed the connection before its answer")
+
+// send writes req and reads the answer's headers. A connection that was waiting in the pool and turns out to be dead
+// before a single byte of answer is replaced once by a fresh one, as every proxy must: the server closed it while idle.
+func (h *host) send(req *fasthttp.Request, res *response, abort *Abort, t *router.Timeout, firstByte time.Duration) error {
+	start := time.Now()
+	res.abort, res.deadline, res.idle = abort, start.Add(t.Total), t.Idle
+	for {
+		fresh, err := h.attempt(req, res, t.Connect, start, firstByte)
+		if err == nil || fresh || !errors.Is(err, errNoReply) || abort.Fired() {
+			return err
+		}
+	}
+}
+
+func (h *host) attempt(req *fasthttp.Request, res *response, connect time.Duration, start time.Time, firstByte time.Duration) (fresh bool, err error) {
+	cc, err := h.pool.AcquireConn(min(connect, time.Until(res.deadline)), false)
+	if err != nil {
+		return true, &dialError{err}
+	}
+	conn := cc.Conn().(*upstreamConn)
+	fresh = conn.lastUsed.IsZero()
+	if !res.abort.hold(conn.socket) {
+		h.pool.CloseConn(cc)
+		return true, ErrAborted
+	}
+	if !fresh && start.Sub(conn.lastUsed) > staleAfter && conn.stale() {
+		res.abort.letGo()
+		h.pool.CloseConn(cc)
+		return false, errNoReply
+	}
+	br, err := h.exchange(conn, req, res, start.Add(firstByte))
+	if err != nil {
+		res.abort.letGo()
+		h.pool.CloseConn(cc)
+		return fresh, err
+	}
+	res.conn = conn
+	res.close = func(reuse bool) {
+		// A connection with bytes left over would give them to the next request: response splitting.
+		reuse = res.abort.letGo() && reuse && br.Buffered() == 0 && !res.head.ConnectionClose()
+		h.pool.ReleaseReader(br)
+		if reuse {
+			conn.lastUsed = time.Now()
+			h.pool.ReleaseConn(cc)
+		} else {
+			h.pool.CloseConn(cc)
+		}
+	}
+	return fresh, nil
+}
+
+// exchange writes the request and reads the headers of the answer, all before until.
+func (h *host) exchange(conn *upstreamConn, req *fasthttp.Request, res *response, until time.Time) (*bufio.Reader, error) {
+	if until.After(res.deadline) {
+		until = res.deadline
+	}
+	// A server may answer before it has read the whole body, a 413 for one, and close: so an answer is looked for also
+	// after a failed write.
+	unsent := h.write(conn, req, until)
+	if isTimeout(unsent) {
+		return nil, unsent
+	}
+	br := h.pool.AcquireReader(conn)
+	if err := readHead(br, &res.head); err != nil {
+		h.pool.ReleaseReader(br)
+		return nil, err
+	}
+	if unsent != nil {
+		res.head.SetConnectionClose()
+	}
+	res.body.reset(br, &res.head)
+	return br, nil
+}
+
+func isTimeout(err error) bool {
+	var e net.Error
+	return errors.As(err, &e) && e.Timeout()
+}
+
+func (h *host) write(conn *upstreamConn, req *fasthttp.Request, until time.Time) error {
+	big := len(req.Body()) > bigBody
+	set := conn.SetReadDeadline
+	if big {
+		set = conn.SetDeadline
+	}
+	if err := set(until); err != nil {
+		return err
+	}
+	bw := h.pool.AcquireWriter(conn)
+	defer h.pool.ReleaseWriter(bw)
+	err := req.Write(bw)
+	if err == nil {
+		err = bw.Flush()
+	}
+	if err == nil && big {
+		err = conn.SetWriteDeadline(time.Time{})
+	}
+	return err
+}
+
+// readHead reads the headers of the final answer, passing over interim ones (RFC 9110, 15.2).
+func readHead(br *bufio.Reader, head *fasthttp.ResponseHeader) error {
+	if _, err := br.Peek(1); err != nil {
+		if isTimeout(err) {
+			return err
+		}
+		return errNoReply
+	}
+	for interim := 0; interim < 8; interim++ {
+		if err := head.Read(br); err != nil {
+			return err
+		}
+		if status := head.StatusCode(); status >= 200 || status == 101 {
+			return nil
+		}
+		head.Reset()
+	}
+	return errors.New("too many interim answers")
+}
+
+// readAll appends the rest of the body to dst.
+func (r *response) readAll(dst []byte) ([]byte, error) {
+	if err := r.conn.SetReadDeadline(r.deadline); err != nil {
+		return dst, err
+	}
+	// The length is the provider's word: believed up to a megabyte.
+	dst = slices.Grow(dst, int(min(max(r.body.left, 0), 1<<20))+1)
+	for {
+		if len(dst) == cap(dst) {
+			dst = append(dst, 0)[:len(dst)]
+		}
+		n, err := r.body.Read(dst[len(dst):cap(dst)])
+		dst = dst[:len(dst)+n]
+		switch {
+		case err == io.EOF:
+			return dst, nil
+		case err != nil:
+			return dst, err
+		case len(dst) > maxAnswer:
+			return dst, errors.New("the answer is too large")
+		}
+	}
+}
+
+// arm moves the read deadline of a stream. Setting one costs more than reading the clock, so it is moved only when an
+// eighth of the idle time has gone, and set that much later: a silent provider is cut after idle to idle*9/8.
+func (r *response) arm() error {
+	now := time.Now()
+	slack := r.idle / 8
+	if now.Sub(r.armed) < slack {
+		return nil
+	}
+	r.armed = now
+	until := now.Add(r.idle + slack)
+	if until.After(r.deadline) {
+		until = r.deadline
+	}
+	return r.conn.SetReadDeadline(until)
+}

@@ -1,0 +1,153 @@
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"jarvis-gateway/proxy/wire"
+)
+
+// Server is the listening side of the data plane. It outlives configs: a reload swaps the Gateway behind it.
+type Server struct {
+	cfg      Config
+	current  atomic.Pointer[Gateway]
+	http     *fasthttp.Server
+	gone     *watcher
+	access   *AccessLog
+	log      *slog.Logger
+	draining atomic.Bool
+	owners   *owners
+}
+
+func (c Config) withDefaults() Config {
+	c.Listen = cmp.Or(c.Listen, "127.0.0.1:8080")
+	c.Admin = cmp.Or(c.Admin, "127.0.0.1:8081")
+	c.MaxBody = cmp.Or(c.MaxBody, 32<<20)
+	c.Drain = cmp.Or(c.Drain, 30*time.Second)
+	c.Timeout.Header = cmp.Or(c.Timeout.Header, 10*time.Second)
+	c.Timeout.Body = cmp.Or(c.Timeout.Body, 30*time.Second)
+	c.Timeout.Idle = cmp.Or(c.Timeout.Idle, 2*time.Minute)
+	c.Timeout.Write = cmp.Or(c.Timeout.Write, 30*time.Second)
+	return c
+}
+
+// NewServer makes the server of a first Gateway. Each request becomes one line in log's handler's format, JSON, on
+// access. Shutdown ends what NewServer began.
+func NewServer(cfg Config, g *Gateway, log *slog.Logger, access *AccessLog) (*Server, error) {
+	cfg = cfg.withDefaults()
+	gone, err := newWatcher()
+	if err != nil {
+		return nil, fmt.Errorf("watching for clients that leave: %w", err)
+	}
+	s := &Server{cfg: cfg, log: log, access: access, gone: gone, owners: newOwners()}
+	s.Swap(g)
+	s.http = &fasthttp.Server{
+		Handler:                      s.serve,
+		ErrorHandler:                 s.refuse,
+		HeaderReceived:               s.bodyTime,
+		Logger:                       serverLog{log},
+		ReadTimeout:                  cfg.Timeout.Header,
+		IdleTimeout:                  cfg.Timeout.Idle,
+		MaxRequestBodySize:           int(cfg.MaxBody),
+		ReadBufferSize:               8 << 10, // bounds the headers of a request
+		NoDefaultServerHeader:        true,
+		NoDefaultDate:                true,
+		NoDefaultContentType:         true,
+		DisablePreParseMultipartForm: true,
+		SecureErrorLogMessage:        true, // no header, and so no key, in a log line
+		Concurrency:                  1 << 20,
+	}
+	return s, nil
+}
+
+// Swap puts a Gateway made from a new config in the place of the one before. Requests under way stay with theirs.
+func (s *Server) Swap(g *Gateway) { s.current.Store(g) }
+
+// Serve accepts connections until Shutdown.
+func (s *Server) Serve(ln net.Listener) error {
+	return s.http.Serve(&listener{Listener: ln, server: s})
+}
+
+// Ready tells why no requests should be sent here, nil when they may.
+func (s *Server) Ready() error {
+	if s.draining.Load() {
+		return errDraining
+	}
+	return s.current.Load().ready()
+}
+
+// settling is how long a draining server goes on accepting, so that load balancers see /readyz and clients with open
+// connections are told to close them, before idle connections are cut.
+const settling = time.Second
+
+// Shutdown stops the server without losing what it has accepted: it answers on every connection with Connection: close,
+// stops accepting, and waits for requests and streams to end until ctx is done. Then it ends the rest with an error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.draining.Store(true)
+	select {
+	case <-time.After(settling):
+	case <-ctx.Done():
+	}
+	err := s.http.ShutdownWithContext(ctx)
+	if err != nil {
+		s.log.Warn("ending the requests that did not finish in time", "open", s.http.GetOpenConnectionsCount())
+		s.gone.fireAll()
+		last, cancel := context.WithTimeout(context.Background(), settling)
+		defer cancel()
+		err = s.http.ShutdownWithContext(last)
+	}
+	s.gone.Close()
+	return err
+}
+
+// bodyTime gives a request with a large body the time that it needs at 64 KiB a second. Small ones come within the time
+// for the headers.
+func (s *Server) bodyTime(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	length := h.ContentLength()
+	if length >= 0 && length <= 64<<10 {
+		return fasthttp.RequestConfig{}
+	}
+	if length < 0 {
+		length = int(s.cfg.MaxBody)
+	}
+	perSecond := time.Duration(min(int64(length), int64(s.cfg.MaxBody))>>16) * time.Second
+	return fasthttp.RequestConfig{ReadTimeout: s.cfg.Timeout.Body + perSecond}
+}
+
+// refuse answers what is not even a request: too large, too slow, malformed.
+func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
+	c := ctx.Conn().(*conn)
+	c.closing.Store(true)
+	c.linger = true
+	failure := badRequest(err)
+	refusals.WithLabelValues(failure.Reason()).Inc()
+	ctx.Response.Reset()
+	writeError(&ctx.Response, failure)
+	ctx.Response.Header.SetCanonical(headerRequestID, appendID(nil))
+}
+
+// serverLog takes fasthttp's own messages: about connections, and of no use but for debugging.
+type serverLog struct{ *slog.Logger }
+
+func (l serverLog) Printf(format string, args ...any) {
+	l.Debug("connection", "message", fmt.Sprintf(format, args...))
+}
+
+func badRequest(err error) *wire.Error {
+	switch {
+	case err == fasthttp.ErrBodyTooLarge:
+		return &wire.Error{Status: 413, Type: wire.TypeInvalid, Code: "request_too_large", Message: "The request's body is too large."}
+	case isTimeout(err):
+		return &wire.Error{Status: 408, Type: wire.TypeInvalid, Code: "request_timeout", Message: "The request did not arrive in time."}
+	case isSmallBuffer(err):
+		return &wire.Error{Status: 431, Type: wire.TypeInvalid, Code: "headers_too_large", Message: "The request's headers are too large."}
+	}
+	return wire.Invalid("", "This is not a valid HTTP request.")
+}

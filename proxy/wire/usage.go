@@ -1,0 +1,84 @@
+package wire
+
+import (
+	"bytes"
+
+	"github.com/tidwall/gjson"
+)
+
+// Usage is what one answer cost in tokens. CachedPrompt, CacheWrite and the audio part of Audio are parts of Prompt,
+// Reasoning and the rest of Audio are parts of Completion, as in OpenAI's usage object.
+type Usage struct {
+	Prompt, Completion, CachedPrompt, CacheWrite, Reasoning, Audio int64
+	Estimated                                                      bool // not reported by the provider
+}
+
+// Total is prompt and completion together.
+func (u Usage) Total() int64 { return u.Prompt + u.Completion }
+
+// ReadUsage reads a usage object in any of the spellings of the OpenAI endpoints: prompt_tokens and completion_tokens
+// (chat, completions, embeddings), input_tokens and output_tokens (responses, images, transcriptions), or total_tokens
+// alone (rerank).
+func ReadUsage(object []byte) Usage {
+	var u Usage
+	var total int64
+	gjson.ParseBytes(object).ForEach(func(k, v gjson.Result) bool {
+		switch k.Str {
+		case "prompt_tokens", "input_tokens":
+			u.Prompt = tokens(v)
+		case "completion_tokens", "output_tokens":
+			u.Completion = tokens(v)
+		case "total_tokens":
+			total = tokens(v)
+		case "prompt_tokens_details", "input_tokens_details":
+			u.CachedPrompt = tokens(v.Get("cached_tokens"))
+			u.CacheWrite = tokens(v.Get("cache_write_tokens"))
+			u.Audio += tokens(v.Get("audio_tokens"))
+		case "completion_tokens_details", "output_tokens_details":
+			u.Reasoning = tokens(v.Get("reasoning_tokens"))
+			u.Audio += tokens(v.Get("audio_tokens"))
+		}
+		return true
+	})
+	if u.Prompt == 0 && u.Completion == 0 {
+		u.Prompt = total
+	}
+	return u
+}
+
+// tokens never goes below zero: a provider's bug must not become a refund.
+func tokens(v gjson.Result) int64 { return max(0, v.Int()) }
+
+// FindUsage returns the raw usage object of a JSON answer: the top-level "usage", or that of the response object inside
+// an event of the Responses API. It is nil when there is none or it is null.
+func FindUsage(answer []byte) []byte {
+	if !usageIn(answer) {
+		return nil
+	}
+	v := gjson.GetBytes(answer, "usage")
+	if !v.IsObject() {
+		v = gjson.GetBytes(answer, "response.usage")
+	}
+	if !v.IsObject() {
+		return nil
+	}
+	return answer[v.Index : v.Index+len(v.Raw)]
+}
+
+var usageKey = []byte(`"usage"`)
+
+// usageIn is a cheap no: most events of a stream have no usage, or a null one.
+func usageIn(answer []byte) bool {
+	for {
+		i := bytes.Index(answer, usageKey)
+		if i < 0 {
+			return false
+		}
+		answer = answer[i+len(usageKey):]
+		if !bytes.HasPrefix(answer, nullMember) {
+			return true
+		}
+	}
+}
+
+var nullMember = []byte(":null")
