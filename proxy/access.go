@@ -72,7 +72,7 @@ func (a *AccessLog) flush() {
 }
 
 // write appends the line of a request that has ended. It says who, what, how long and how much, never what was said.
-func (a *AccessLog) write(x *exchange, u wire.Usage) {
+func (a *AccessLog) write(x *exchange, u wire.Usage, now time.Time) {
 	s := &a.shards[x.start.UnixNano()>>10&7]
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,7 +82,7 @@ func (a *AccessLog) write(x *exchange, u wire.Usage) {
 	}
 	l := line(s.buf)
 	l = append(l, `{"time":"`...)
-	l = time.Now().AppendFormat(l, time.RFC3339Nano)
+	l = now.AppendFormat(l, time.RFC3339Nano)
 	l = append(l, `","level":"INFO","msg":"request"`...)
 	l.text("id", string(x.id))
 	if x.ep != nil {
@@ -102,7 +102,7 @@ func (a *AccessLog) write(x *exchange, u wire.Usage) {
 	}
 	l.number("status", int64(x.status()))
 	l.text("outcome", outcomeOf(x.failure))
-	l.result(x, u)
+	l.result(x, u, now.Sub(x.start))
 	if note := x.note(); note.IsObject() {
 		l.text("user", note.Get("user").String())
 		l.text("scene", note.Get("scene").String())
@@ -110,7 +110,7 @@ func (a *AccessLog) write(x *exchange, u wire.Usage) {
 	s.buf = append(l, '}', '\n')
 }
 
-func (l *line) result(x *exchange, u wire.Usage) {
+func (l *line) result(x *exchange, u wire.Usage, total time.Duration) {
 	if x.failure != nil {
 		l.text("error", x.failure.Reason())
 		if x.failure.Err != nil {
@@ -129,7 +129,6 @@ func (l *line) result(x *exchange, u wire.Usage) {
 	if u.Estimated {
 		*l = append(*l, `,"estimated":true`...)
 	}
-	total := time.Since(x.start)
 	l.millis("total_ms", total)
 	l.millis("upstream_ms", x.upstream)
 	l.number("bytes_in", int64(x.size()))
@@ -159,5 +158,5 @@ func (l *line) positive(k string, v int64) {
 
 func (l *line) millis(k string, d time.Duration) {
 	l.name(k)
-	*l = strconv.AppendFloat(*l, float64(d.Microseconds())/1000, 'f', 3, 64)
+	*l = appendMillis(*l, d)
 }

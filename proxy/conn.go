@@ -34,6 +34,8 @@ type conn struct {
 	closing atomic.Bool // after this answer the connection ends
 	linger  bool        // the client may still be sending what nobody will read
 	closed  atomic.Bool
+	readBy  time.Time // the read deadline that is wanted, and the one that is set
+	readSet time.Time
 	armed   time.Time // when the write deadline was last moved
 	watch   watch
 }
@@ -50,6 +52,24 @@ func newConn(nc net.Conn, s *Server) *conn {
 func (c *conn) gone() {
 	c.left.Store(true)
 	c.x.abort.Fire()
+}
+
+// SetReadDeadline takes note of a deadline, which the next Read sets. fasthttp moves it twice for each request, and a
+// request that came in one piece is over before either would have counted.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	c.readBy = t
+	return nil
+}
+
+// Read sets the deadline unless one is set that ends a little earlier.
+func (c *conn) Read(p []byte) (int, error) {
+	if early := c.readBy.Sub(c.readSet); early < 0 || early > c.server.cfg.Timeout.Idle/8 {
+		if err := c.Conn.SetReadDeadline(c.readBy); err != nil {
+			return 0, err
+		}
+		c.readSet = c.readBy
+	}
+	return c.Conn.Read(p)
 }
 
 // Write bounds how long a client may take to accept what it is sent. The deadline is moved only now and then, as moving

@@ -41,6 +41,7 @@ type exchange struct {
 	reply   wire.Reply
 	failure *wire.Error
 
+	answered time.Time     // when the last attempt ended
 	upstream time.Duration // spent waiting for providers before the answer began
 	first    time.Duration // from the start until the answer began; 0: it never did
 	sent     int64         // bytes of answer
@@ -121,11 +122,11 @@ func (x *exchange) finish() {
 		return
 	}
 	x.open = false
-	usage := x.usage()
+	usage, now := x.usage(), time.Now()
 	x.grant.Settle()
 	inFlight.Dec()
-	x.account(usage)
-	x.conn.server.access.write(x, usage)
+	x.account(usage, now)
+	x.conn.server.access.write(x, usage, now)
 	x.reply.Close()
 	x.ctx, x.call.Body, x.call.Form, x.call.Header = nil, nil, nil, nil
 }
@@ -142,7 +143,7 @@ func (x *exchange) usage() wire.Usage {
 	return u
 }
 
-func (x *exchange) account(u wire.Usage) {
+func (x *exchange) account(u wire.Usage, now time.Time) {
 	outcome := outcomeOf(x.failure)
 	if x.target == nil {
 		requests.WithLabelValues("", "", outcome).Inc()
@@ -154,7 +155,7 @@ func (x *exchange) account(u wire.Usage) {
 	m := x.g.metrics[x.target.Index].get()
 	m.outcome(outcome)
 	m.count(u)
-	m.total.Observe(time.Since(x.start).Seconds())
+	m.total.Observe(now.Sub(x.start).Seconds())
 	if x.first > 0 && x.reply.Stream != nil {
 		m.first.Observe(x.first.Seconds())
 	}
@@ -203,13 +204,21 @@ func (x *exchange) headers(h *fasthttp.ResponseHeader) {
 		h.SetCanonical(headerProvider, append(space[:0], x.target.Provider...))
 		h.SetCanonical(headerModel, append(space[:0], x.served()...))
 		h.SetCanonical(headerAttempts, strconv.AppendInt(space[:0], int64(x.tries), 10))
-		overhead := time.Since(x.start) - x.upstream
-		h.SetCanonical(headerOverhead, strconv.AppendFloat(space[:0], float64(overhead.Microseconds())/1000, 'f', 3, 64))
+		overhead := x.answered.Sub(x.start) - x.upstream
+		h.SetCanonical(headerOverhead, appendMillis(space[:0], overhead))
 	}
 	if x.conn.server.draining.Load() {
 		x.conn.closing.Store(true)
 		h.SetConnectionClose()
 	}
+}
+
+// appendMillis writes a duration in milliseconds with three decimals.
+func appendMillis(dst []byte, d time.Duration) []byte {
+	us := max(d.Microseconds(), 0)
+	dst = append(strconv.AppendInt(dst, us/1000, 10), '.')
+	us %= 1000
+	return append(dst, byte('0'+us/100), byte('0'+us/10%10), byte('0'+us%10))
 }
 
 func (x *exchange) status() int {
@@ -257,7 +266,7 @@ func (x *exchange) bug(r any) error {
 
 // identity is the request's id: the client's own where it is fit to be logged, or a new one.
 func (x *exchange) identity() {
-	if id := x.ctx.Request.Header.PeekBytes(headerRequestID); fitID(id) {
+	if id := x.ctx.Request.Header.PeekCanonical(headerRequestID); fitID(id) {
 		x.id = append(x.id[:0], id...)
 		return
 	}
@@ -291,17 +300,17 @@ func appendID(dst []byte) []byte {
 
 // key is the client's credential, wherever the SDKs of the different providers put it.
 func key(h *fasthttp.RequestHeader) []byte {
-	if auth := h.PeekBytes(headerAuthorization); len(auth) > 0 {
+	if auth := h.PeekCanonical(headerAuthorization); len(auth) > 0 {
 		scheme, token, ok := bytes.Cut(auth, []byte{' '})
 		if ok && len(scheme) == 6 && bytes.EqualFold(scheme, bearer) {
 			return bytes.TrimSpace(token)
 		}
 		return nil
 	}
-	if k := h.PeekBytes(headerXAPIKey); len(k) > 0 {
+	if k := h.PeekCanonical(headerXAPIKey); len(k) > 0 {
 		return k
 	}
-	return h.PeekBytes(headerAPIKey)
+	return h.PeekCanonical(headerAPIKey)
 }
 
 var (

@@ -99,5 +99,7 @@ var (
 	headerModel        = []byte("X-Jarvis-Model")
 	headerAttempts     = []byte("X-Jarvis-Attempts")
 	headerOverhead     = []byte("X-Jarvis-Overhead-Ms")
+	headerTimeout      = []byte("X-Jarvis-Timeout")
+	headerMetadata     = []byte("X-Jarvis-Metadata")
 	typeJSON           = []byte("application/json")
 )

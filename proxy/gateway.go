@@ -179,10 +179,10 @@ func (x *exchange) ask(target *router.Target) error {
 	x.target = target
 	call := &x.call
 	call.Model, call.Timeout = x.served(), x.limit(target.Timeout)
-	begun := time.Now()
+	call.Begun = time.Now()
 	err := x.g.Providers[target.Provider].Do(call, &x.reply)
-	now := time.Now()
-	x.upstream += now.Sub(begun)
+	x.answered = time.Now()
+	x.upstream += x.answered.Sub(call.Begun)
 	m := x.g.metrics[target.Index].get()
 	if err != nil {
 		e := x.fault(err)
@@ -193,13 +193,13 @@ func (x *exchange) ask(target *router.Target) error {
 		return err
 	}
 	m.attempt(outcomeOK)
-	x.first = now.Sub(x.start)
+	x.first = x.answered.Sub(x.start)
 	return nil
 }
 
 // limit shortens the whole attempt to what the client is ready to wait: X-Jarvis-Timeout, in seconds or as 1m30s.
 func (x *exchange) limit(t router.Timeout) router.Timeout {
-	v := x.ctx.Request.Header.Peek("X-Jarvis-Timeout")
+	v := x.ctx.Request.Header.PeekCanonical(headerTimeout)
 	if len(v) == 0 {
 		return t
 	}
@@ -217,7 +217,7 @@ func (x *exchange) limit(t router.Timeout) router.Timeout {
 // note is what a client says of its request in X-Jarvis-Metadata, a JSON object with user, scene and tags; it goes into
 // the access line.
 func (x *exchange) note() gjson.Result {
-	v := x.ctx.Request.Header.Peek("X-Jarvis-Metadata")
+	v := x.ctx.Request.Header.PeekCanonical(headerMetadata)
 	if len(v) == 0 || len(v) > 4<<10 || !gjson.ValidBytes(v) {
 		return gjson.Result{}
 	}

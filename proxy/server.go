@@ -62,6 +62,7 @@ func NewServer(cfg Config, g *Gateway, log *slog.Logger, access *AccessLog) (*Se
 		NoDefaultContentType:         true,
 		DisablePreParseMultipartForm: true,
 		SecureErrorLogMessage:        true, // no header, and so no key, in a log line
+		LazyRequestTime:              true, // nobody asks for it
 		Concurrency:                  1 << 20,
 	}
 	return s, nil

@@ -1,9 +1,7 @@
 package fakellm
 
 import (
-	"bufio"
 	"bytes"
-	"io"
 	"net"
 	"strings"
 	"testing"
@@ -49,12 +47,15 @@ func exchangeOnce(b *testing.B, conn net.Conn, request []byte, end string) int {
 	if _, err := conn.Write(request); err != nil {
 		b.Fatal(err)
 	}
-	r := bufio.NewReader(conn)
-	var all bytes.Buffer
-	for !strings.HasSuffix(all.String(), end) || r.Buffered() > 0 {
-		if _, err := io.CopyN(&all, r, 1); err != nil {
+	size := 0
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := conn.Read(buf)
+		if err != nil {
 			b.Fatal(err)
 		}
+		if size += n; bytes.HasSuffix(buf[:n], []byte(end)) {
+			return size
+		}
 	}
-	return all.Len()
 }

@@ -13,6 +13,7 @@ type chat struct {
 	limit     int // of completion tokens a choice, -1: none
 	last      string
 	lastRole  string
+	owed      []string // ids of tool calls that still want an answer
 	tools     []tool
 	calls     []tool // to be called in the answer
 	toolMode  string // "", none, auto, required, or the name of a function
@@ -156,11 +157,11 @@ func (c *chat) checked(x *exchange) *apiError {
 	}
 	switch c.toolMode {
 	case "", "none", "auto", "required":
-		if c.toolMode != "" && c.toolMode != "none" && c.tools == nil {
+		if c.toolMode != "" && c.toolMode != "none" && c.tools == nil && x.endpoint != "responses" {
 			return invalid("tool_choice", "", "'tool_choice' is only allowed when 'tools' are specified.")
 		}
 	default:
-		if c.named(c.toolMode) == nil {
+		if c.named(c.toolMode) == nil && x.endpoint != "responses" {
 			return invalid("tool_choice", "", "Tool choice '%s' not found in 'tools' parameter.", c.toolMode)
 		}
 	}
@@ -171,7 +172,7 @@ func (c *chat) formatChecked(x *exchange) *apiError {
 	switch c.format {
 	case "", "text", "json_object":
 	case "json_schema":
-		if !c.schema.Get("name").Exists() {
+		if !c.schema.Get("name").Exists() && x.endpoint != "responses" {
 			return invalid("response_format.json_schema.name", "missing_required_parameter", "Missing required parameter: 'response_format.json_schema.name'.")
 		}
 	default:
@@ -208,7 +209,9 @@ func (c *chat) choose() {
 	case len(c.tools) == 0 || c.toolMode == "none":
 		return
 	case c.toolMode != "" && c.toolMode != "auto" && c.toolMode != "required":
-		c.calls = []tool{*c.named(c.toolMode)}
+		if t := c.named(c.toolMode); t != nil {
+			c.calls = []tool{*t}
+		}
 		return
 	case !asked && c.toolMode != "required":
 		return

@@ -103,11 +103,7 @@ func (c *completion) answer(x *exchange) (answer, *apiError) {
 	texts := make([]pieces, 0, len(c.prompts)*c.n)
 	for _, prompt := range c.prompts {
 		for range c.n {
-			echo := ""
-			if c.echo {
-				echo = prompt
-			}
-			texts = append(texts, x.say(len(texts), echo, c.limit))
+			texts = append(texts, x.say(len(texts), prompt, c.limit))
 		}
 	}
 	x.bill.Cached = min(x.plan.Cached, x.bill.Prompt)

@@ -30,6 +30,7 @@ type exchange struct {
 	shape  *shape
 
 	bill    Usage
+	sent    int // stream events
 	status  int
 	watch   *watch
 	timer   *time.Timer
@@ -119,18 +120,20 @@ func (x *exchange) read() (render, *apiError) {
 
 // decide picks the plan: the server's, changed by what the model name asks for.
 func (x *exchange) decide() *apiError {
-	plan := x.s.o.Default
-	name, _, _ := strings.Cut(x.model, "?")
+	x.plan = x.s.o.Default
+	name, _, asks := strings.Cut(x.model, "?")
 	if r := x.rec; r != nil {
 		r.Endpoint, r.Model, r.Stream = x.endpoint, name, x.stream
 	}
 	if f := x.s.planner.Load(); f != nil {
 		seen := x.rec.Seen
 		seen.Body = append([]byte{}, x.body...)
-		plan = (*f)(&seen)
+		x.plan = (*f)(&seen)
 	}
 	var err error
-	x.model, x.plan, err = planned(x.model, plan)
+	if asks {
+		x.model, err = planned(x.model, &x.plan)
+	}
 	if x.plan.Fault == Status429 {
 		x.plan.Status = 429
 	}
@@ -200,6 +203,7 @@ func (x *exchange) answer(make render, refused *apiError) answer {
 	p := &x.plan
 	switch {
 	case p.Body != nil:
+		x.bill = recordedUsage(p.Status, p.Body)
 		return answer{status: p.Status, ctype: jsonType, body: p.Body}
 	case p.Status >= 400:
 		return x.fail(x.s.dialect.stock(x, p.Status))

@@ -14,12 +14,9 @@ func (c *chat) messages(x *exchange, all gjson.Result) *apiError {
 		return invalid("messages", "missing_required_parameter", "Missing required parameter: 'messages'.")
 	}
 	var err *apiError
-	var owed []string // ids of tool calls that want an answer
 	i := 0
 	all.ForEach(func(_, m gjson.Result) bool {
-		if err = c.message(x, i, m); err == nil {
-			owed, err = settleCalls(owed, i, m)
-		}
+		err = c.message(x, i, m)
 		i++
 		return err == nil
 	})
@@ -28,99 +25,111 @@ func (c *chat) messages(x *exchange, all gjson.Result) *apiError {
 		return err
 	case i == 0:
 		return invalid("messages", "empty_array", "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty array instead.")
-	case len(owed) > 0:
-		return unanswered(owed)
+	case len(c.owed) > 0:
+		return unanswered(c.owed)
 	}
 	return nil
 }
 
 // settleCalls follows tool calls: those of an assistant message must all be answered by the tool messages right after it.
-func settleCalls(owed []string, i int, m gjson.Result) ([]string, *apiError) {
-	if m.Get("role").Str == "tool" {
-		at := slices.Index(owed, m.Get("tool_call_id").Str)
+func (c *chat) settleCalls(i int, m *message) *apiError {
+	if m.role == "tool" {
+		at := slices.Index(c.owed, m.callID)
 		if at < 0 {
-			return owed, invalid(fmt.Sprintf("messages.[%d].role", i), "", "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with 'tool_calls'.")
+			return invalid(fmt.Sprintf("messages.[%d].role", i), "", "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with 'tool_calls'.")
 		}
-		return slices.Delete(owed, at, at+1), nil
+		c.owed = slices.Delete(c.owed, at, at+1)
+		return nil
 	}
-	if len(owed) > 0 {
-		return owed, unanswered(owed)
+	if len(c.owed) > 0 {
+		return unanswered(c.owed)
 	}
-	m.Get("tool_calls").ForEach(func(_, call gjson.Result) bool {
-		owed = append(owed, call.Get("id").Str)
+	m.calls.ForEach(func(_, call gjson.Result) bool {
+		c.owed = append(c.owed, call.Get("id").Str)
 		return true
 	})
-	return owed, nil
+	return nil
 }
 
 func unanswered(owed []string) *apiError {
 	return invalid("messages", "", "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. The following tool_call_ids did not have response messages: %s", strings.Join(owed, ", "))
 }
 
-func (c *chat) message(x *exchange, i int, m gjson.Result) *apiError {
-	if !m.IsObject() {
-		return invalid(fmt.Sprintf("messages[%d]", i), "invalid_type", "Invalid type for 'messages[%d]': expected an object, but got %s instead.", i, typesOf(m))
+// message is what matters of one message.
+type message struct {
+	role, callID string
+	content      gjson.Result
+	calls        gjson.Result
+	other        bool // holds something else that makes up for a missing content
+}
+
+func (c *chat) message(x *exchange, i int, v gjson.Result) *apiError {
+	if !v.IsObject() {
+		return invalid(fmt.Sprintf("messages[%d]", i), "invalid_type", "Invalid type for 'messages[%d]': expected an object, but got %s instead.", i, typesOf(v))
 	}
 	var keys names
-	var body, role gjson.Result
-	m.ForEach(func(k, v gjson.Result) bool {
+	var m message
+	v.ForEach(func(k, v gjson.Result) bool {
 		if keys.repeats(k.Str) {
 			x.violation("repeated key %q in messages[%d]", k.Str, i)
 		}
-		switch k.Str {
-		case "role":
-			role = v
-		case "content":
-			body = v
-		case "tool_calls":
-			v.ForEach(func(_, call gjson.Result) bool {
-				x.bill.Prompt += tokensOf(call.Get("function.name").Str + call.Get("function.arguments").Str)
-				return true
-			})
-		}
+		m.field(k.Str, v)
 		return true
 	})
-	switch role.Str {
+	switch m.role {
 	case "system", "developer", "user", "assistant", "tool", "function":
 	case "":
 		return invalid(fmt.Sprintf("messages[%d].role", i), "missing_required_parameter", "Missing required parameter: 'messages[%d].role'.", i)
 	default:
-		return invalid(fmt.Sprintf("messages[%d].role", i), "invalid_value", "Invalid value: '%s'. Supported values are: 'system', 'assistant', 'user', 'function', 'tool', and 'developer'.", role.Str)
+		return invalid(fmt.Sprintf("messages[%d].role", i), "invalid_value", "Invalid value: '%s'. Supported values are: 'system', 'assistant', 'user', 'function', 'tool', and 'developer'.", m.role)
 	}
-	return c.content(x, i, role.Str, body, m)
+	if err := c.content(x, i, &m); err != nil {
+		return err
+	}
+	return c.settleCalls(i, &m)
+}
+
+func (m *message) field(key string, v gjson.Result) {
+	switch key {
+	case "role":
+		m.role = v.Str
+	case "content":
+		m.content = v
+	case "tool_call_id":
+		m.callID = v.Str
+	case "tool_calls":
+		m.calls, m.other = v, v.IsArray()
+	case "function_call", "refusal", "audio":
+		m.other = m.other || v.Type != gjson.Null
+	}
 }
 
 // content counts one message and remembers the last text.
-func (c *chat) content(x *exchange, i int, role string, body, m gjson.Result) *apiError {
+func (c *chat) content(x *exchange, i int, m *message) *apiError {
 	x.bill.Prompt += 3
-	c.lastRole, c.last = role, ""
-	switch {
+	c.lastRole, c.last = m.role, ""
+	switch body := m.content; {
 	case body.Type == gjson.String:
 		x.bill.Prompt += tokensOf(body.Str)
 		c.last = body.Str
 	case body.IsArray():
-		return c.contentParts(x, i, body)
-	case body.Type == gjson.Null && role == "assistant" && emptyTurn(m):
-		return invalid(fmt.Sprintf("messages.[%d].content", i), "", "Invalid value for 'content': expected a string, got null.")
-	case body.Type == gjson.Null && role != "assistant" && role != "function":
-		return invalid(fmt.Sprintf("messages.[%d].content", i), "", "Invalid value for 'content': expected a string, got null.")
+		if err := c.contentParts(x, i, body); err != nil {
+			return err
+		}
 	case body.Type != gjson.Null:
 		return invalid(fmt.Sprintf("messages[%d].content", i), "invalid_type", "Invalid type for 'messages[%d].content': expected one of an array of objects or string, but got %s instead.", i, typesOf(body))
+	case m.role == "function", m.role == "assistant" && m.other:
+	default:
+		return invalid(fmt.Sprintf("messages.[%d].content", i), "", "Invalid value for 'content': expected a string, got null.")
 	}
-	if role == "tool" && m.Get("tool_call_id").Str == "" {
+	m.calls.ForEach(func(_, call gjson.Result) bool {
+		x.bill.Prompt += tokensOf(call.Get("function.name").Str + call.Get("function.arguments").Str)
+		return true
+	})
+	if m.role == "tool" && m.callID == "" {
 		return invalid(fmt.Sprintf("messages.[%d].tool_call_id", i), "missing_required_parameter", "Missing parameter 'tool_call_id': messages with role 'tool' must have a 'tool_call_id'.")
 	}
 	return nil
-}
-
-// emptyTurn reports whether an assistant message without content holds nothing else either.
-func emptyTurn(m gjson.Result) bool {
-	for _, key := range []string{"tool_calls", "function_call", "refusal", "audio"} {
-		if v := m.Get(key); v.Exists() && v.Type != gjson.Null {
-			return false
-		}
-	}
-	return true
 }
 
 // contentParts counts a content made of parts.

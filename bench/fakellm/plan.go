@@ -13,9 +13,9 @@ import (
 type Plan struct {
 	Status int               // 400 and above: the provider's own error of that status
 	Header map[string]string // added to the answer, replacing a field of the same name
-	Body   []byte            // sent as it is instead of a generated answer
+	Body   []byte            // sent as it is instead of a generated answer; bills what it says it cost
 
-	SSE         []byte   // a recorded stream, sent event by event
+	SSE         []byte   // a recorded stream, sent event by event; bills what it says it cost
 	Chunks      [][]byte // a stream, each element an HTTP chunk of its own
 	ByteAtATime bool     // any answer in HTTP chunks of one byte
 
@@ -33,8 +33,6 @@ type Plan struct {
 
 	Fault      Fault
 	RetryAfter time.Duration // sent as retry-after (whole seconds, rounded up) and retry-after-ms
-
-	billed *Usage // of a replay
 }
 
 // Fault is a way to fail. Faults in the middle of a stream strike after StallAfter content events, or after half of them.
@@ -88,25 +86,22 @@ func planKeys() []string {
 		"stall_after", "stall_for", "fault", "byte_at_a_time"}
 }
 
-// planned splits a model name like "fake?status=429&retry_after=2" into the name and base changed by the rest.
-func planned(model string, base Plan) (string, Plan, error) {
-	name, query, ok := strings.Cut(model, "?")
-	if !ok {
-		return model, base, nil
-	}
+// planned changes p by what a model name like "fake?status=429&retry_after=2" asks for, and returns the name alone.
+func planned(model string, p *Plan) (string, error) {
+	name, query, _ := strings.Cut(model, "?")
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return name, base, fmt.Errorf("model %q: %w", model, err)
+		return name, fmt.Errorf("model %q: %w", model, err)
 	}
 	for key, all := range values {
 		if !slices.Contains(planKeys(), key) {
-			return name, base, fmt.Errorf("model %q: unknown key %q (have: %s)", model, key, strings.Join(planKeys(), ", "))
+			return name, fmt.Errorf("model %q: unknown key %q (have: %s)", model, key, strings.Join(planKeys(), ", "))
 		}
-		if err := base.set(key, all[len(all)-1]); err != nil {
-			return name, base, fmt.Errorf("model %q: %s: %w", model, key, err)
+		if err := p.set(key, all[len(all)-1]); err != nil {
+			return name, fmt.Errorf("model %q: %s: %w", model, key, err)
 		}
 	}
-	return name, base, nil
+	return name, nil
 }
 
 func (p *Plan) set(key, value string) (err error) {

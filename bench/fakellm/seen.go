@@ -8,9 +8,11 @@ import (
 	"time"
 )
 
-// Usage counts tokens. Cached are part of Prompt, Reasoning part of Completion.
+// Usage counts what is billed. Cached are part of Prompt, Reasoning part of Completion, Total is their sum; all five are tokens.
 type Usage struct {
 	Prompt, Completion, Cached, Reasoning, Total int
+
+	Images, Seconds, Characters int // of image, transcription and speech endpoints
 }
 
 // Field is one header field as it was on the wire.

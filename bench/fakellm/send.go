@@ -137,8 +137,6 @@ func (x *exchange) replayed() answer {
 			all = all[:len(all)-1]
 		}
 	}
-	if x.plan.billed != nil {
-		x.bill = *x.plan.billed
-	}
+	x.bill = recordedUsage(x.plan.Status, bytes.Join(all, nil))
 	return answer{status: x.plan.Status, ctype: sseType, script: &chunks{all: all}, parts: len(all), hidden: x.bill.Completion}
 }

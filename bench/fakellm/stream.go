@@ -43,7 +43,6 @@ type stream struct {
 	src   script
 	parts int
 	buf   []byte
-	sent  int // events
 	done  int // content events
 	hit   bool
 	begun bool
@@ -105,10 +104,10 @@ func (st *stream) write(w io.Writer, ev []byte) error {
 			return err
 		}
 	}
-	st.sent++
+	st.x.sent++
 	st.x.s.counters.events.Add(1)
 	if r := st.x.rec; r != nil {
-		r.events.Store(int64(st.sent))
+		r.events.Store(int64(st.x.sent))
 	}
 	return nil
 }
@@ -181,9 +180,9 @@ func (st *stream) Close() error {
 	return nil
 }
 
-// charge bills one more completion token; replays are billed as a whole.
+// charge bills one more completion token; recordings are billed as a whole.
 func (x *exchange) charge() {
-	if x.plan.billed == nil {
+	if !x.plan.raw() {
 		x.bill.Completion++
 	}
 }

@@ -2,7 +2,6 @@ package fakellm
 
 import (
 	"fmt"
-	"mime"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -179,7 +178,7 @@ func (r rule) check(key string, v gjson.Result) *apiError {
 
 // object checks that the body is one JSON object with known fields of the right types, and calls each for every field.
 func (x *exchange) object(rules map[string]rule, each func(key string, v gjson.Result)) *apiError {
-	if mt, _, err := mime.ParseMediaType(x.ctype); err != nil || mt != jsonType {
+	if mt, _, _ := strings.Cut(x.ctype, ";"); !strings.EqualFold(strings.TrimSpace(mt), jsonType) {
 		return invalid("", "unsupported_content_type", "Invalid Content-Type header (%s), expected application/json. (HINT: If you're using curl, you can pass -H 'Content-Type: application/json')", x.ctype)
 	}
 	root := gjson.ParseBytes(x.body)
@@ -229,7 +228,7 @@ func (x *exchange) known(rules map[string]rule, key string, v gjson.Result) *api
 
 // names are the keys met so far in one object.
 type names struct {
-	few [24]string
+	few [12]string
 	n   int
 	all map[string]bool
 }

@@ -1,6 +1,7 @@
 package fakellm
 
 import (
+	"hash/crc32"
 	"strings"
 	"unicode/utf8"
 
@@ -57,21 +58,22 @@ type pieces struct {
 	short bool   // cut off by a limit
 }
 
-// say is the text of choice i of an answer: what the plan or the model name fkae-echo asks for, or generated words. limit bounds
-// the number of pieces when it is not negative.
-func (x *exchange) say(i int, echo string, limit int) pieces {
+// say is the text of choice i of an answer to what was asked: the plan's, for models that begin with fake-echo the question, or
+// words that follow from it. limit bounds the number of pieces when it is not negative.
+func (x *exchange) say(i int, asked string, limit int) pieces {
 	p := &x.plan
 	switch {
 	case p.Text != "":
 		return cutText(p.Text, limit)
-	case strings.HasPrefix(x.model, "fake-echo") && echo != "":
-		return cutText(echo, limit)
+	case strings.HasPrefix(x.model, "fake-echo") && asked != "":
+		return cutText(asked, limit)
 	}
 	n := p.Tokens
 	if n == 0 {
 		n = 16
 	}
-	out := pieces{n: n, from: (int(x.seed) + 7*i) % 64, plain: true, size: p.Size}
+	digest := crc32.Checksum([]byte(asked), castagnoli)
+	out := pieces{n: n, from: (int(digest) + 7*i) % 64, plain: true, size: p.Size}
 	if p.Size > 0 {
 		out.n = min(n, p.Size)
 		start := out.from * 5

@@ -27,6 +27,9 @@ type held struct {
 	fault   error         // why the stream ended; valid once started is closed and seen is 0
 }
 
+// longestHold is a bound for when nothing comes at all, not a wait that is expected.
+const longestHold = 2 * time.Minute
+
 // NewHeld returns no streams yet; Grow opens them.
 func NewHeld(addr string, request []byte) *Held { return &Held{addr: addr, request: request} }
 
@@ -80,6 +83,7 @@ func (s *held) open(ctx context.Context, addr string, request []byte) error {
 		return err
 	}
 	s.conn = &conn{net: n, in: reader{src: n, buf: make([]byte, 2<<10)}}
+	s.conn.limit(time.Now().Add(longestHold))
 	defer context.AfterFunc(ctx, func() { s.conn.limit(time.Now()) })()
 	if _, err = n.Write(request); err != nil {
 		return err

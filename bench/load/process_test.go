@@ -3,37 +3,25 @@
 package load
 
 import (
-	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
+	"runtime/debug"
+	"syscall"
 	"testing"
 	"time"
 )
 
-// The process clock must count what threads really did: work on two threads, one of which ends, against sleep.
-func TestCPUCountsWorkNotTime(t *testing.T) {
+// The clock counts work, not time, and as much of it as the process's own view of itself does.
+func TestCPUCountsWork(t *testing.T) {
 	me := Process(os.Getpid())
-	before := cpu(t, me)
+	cpu0, own0 := cpu(t, me), rusage(t)
 	time.Sleep(50 * time.Millisecond)
-	idle := cpu(t, me)
-	if d := idle - before; d > 25*time.Millisecond {
+	if d := cpu(t, me) - cpu0; d > 25*time.Millisecond {
 		t.Errorf("sleeping 50 ms cost %v", d)
 	}
-	spin(60 * time.Millisecond)
-	if d := cpu(t, me) - idle; d < 20*time.Millisecond || d > 500*time.Millisecond {
-		t.Errorf("60 ms of work count as %v", d) // far less than 60 if the machine is shared, but never nothing
+	for rusage(t)-own0 < 60*time.Millisecond { // not by the wall clock: this machine may be busy
 	}
-}
-
-// It agrees with the sum of the scheduler's figures of all threads, which is the same accounting read another way.
-func TestCPUAgreesWithSchedstat(t *testing.T) {
-	me := Process(os.Getpid())
-	spin(50 * time.Millisecond)
-	clock, threads := cpu(t, me), schedstat(t)
-	// Threads that ended are missing from schedstat, and a running thread's last tick may be missing from either.
-	if threads > clock+20*time.Millisecond || clock > threads+500*time.Millisecond {
-		t.Errorf("process clock %v, threads' schedstat %v", clock, threads)
+	if d, own := cpu(t, me)-cpu0, rusage(t)-own0; d < own-20*time.Millisecond || d > own+20*time.Millisecond {
+		t.Errorf("getrusage says %v, the clock %v", own, d)
 	}
 }
 
@@ -49,19 +37,23 @@ func TestProcessGone(t *testing.T) {
 
 func TestRSSGrowsWithMemory(t *testing.T) {
 	me := Process(os.Getpid())
+	debug.FreeOSMemory() // what the runtime gave back meanwhile would be missing from the difference
 	before, err := me.RSS()
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := make([]byte, 32<<20)
+	b, err := syscall.Mmap(-1, 0, 32<<20, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Munmap(b)
 	for i := 0; i < len(b); i += 4096 {
 		b[i] = 1
 	}
 	after, err := me.RSS()
-	if d := after - before; err != nil || d < 28<<20 || d > 256<<20 {
-		t.Errorf("32 MiB more (several times that under the race detector) count as %d bytes, %v", d, err)
+	if d := after - before; err != nil || d < 28<<20 || d > 48<<20 {
+		t.Errorf("32 MiB more count as %d bytes, %v", d, err)
 	}
-	b[0] = 2 // keeps b until here
 }
 
 func cpu(t *testing.T, p Process) time.Duration {
@@ -73,26 +65,11 @@ func cpu(t *testing.T, p Process) time.Duration {
 	return d
 }
 
-func spin(d time.Duration) {
-	for end := time.Now().Add(d); time.Now().Before(end); {
+func rusage(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
 	}
-}
-
-func schedstat(t *testing.T) (sum time.Duration) {
-	files, err := filepath.Glob("/proc/self/task/*/schedstat")
-	if err != nil || len(files) == 0 {
-		t.Skip("no schedstat here")
-	}
-	for _, f := range files {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			continue // the thread ended
-		}
-		var ran, waited time.Duration
-		if _, err = fmt.Fscan(strings.NewReader(string(b)), &ran, &waited); err != nil {
-			t.Fatal(err)
-		}
-		sum += ran
-	}
-	return sum
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

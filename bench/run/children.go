@@ -75,7 +75,7 @@ func start(ctx context.Context, o options) (b *bench, err error) {
 }
 
 func (b *bench) build(ctx context.Context) error {
-	packages := map[string]string{"upstream": b.options.upstream, "bare": "./bench/bare", "gateway": "./cmd/jarvis-gateway"}
+	packages := map[string]string{"upstream": b.provider, "bare": "./bench/bare", "gateway": "./cmd/jarvis-gateway"}
 	for _, name := range []string{"upstream", "bare", "gateway"} {
 		if name == "gateway" && (b.self || !slices.Contains(b.only, name)) {
 			continue

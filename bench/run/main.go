@@ -25,7 +25,7 @@ type options struct {
 	only      []string
 	out       string
 	profile   string
-	upstream  string
+	provider  string // package
 	self      bool
 }
 
@@ -55,7 +55,7 @@ func parse(args []string) (o options, err error) {
 	f.DurationVar(&o.duration, "duration", 3*time.Second, "of one measurement")
 	f.StringVar(&o.out, "out", "bench/results", "folder for latest.md and latest.json; empty: print only")
 	f.StringVar(&o.profile, "profile", "", "folder for CPU profiles of the gateway, taken in runs of their own after the rounds")
-	f.StringVar(&o.upstream, "upstream", "./bench/fakellm/serve", "package of the simulated provider")
+	f.StringVar(&o.provider, "upstream", "./bench/fakellm/serve", "package of the simulated provider")
 	f.BoolVar(&o.self, "self", false, "put a second bare proxy in the gateway's place: shows the rig's own error")
 	names := f.String("scenarios", "", "of "+strings.Join(scenarioNames(), ",")+"; empty: all")
 	only := f.String("only", strings.Join(targetNames, ","), "what to measure")
@@ -87,8 +87,7 @@ func choose(what, list string, have []string) ([]string, error) {
 	return names, nil
 }
 
-// measure runs the chosen scenarios and reports them. What was measured before a failure is lost with it:
-// half a comparison is none.
+// measure runs the chosen scenarios and reports them. A scenario that fails leaves the others' figures standing.
 func measure(ctx context.Context, o options) error {
 	if err := raiseFileLimit(); err != nil {
 		return err
@@ -104,15 +103,17 @@ func measure(ctx context.Context, o options) error {
 			continue
 		}
 		readings, err := s.measure(ctx, b)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", s.Name, err)
+			progress("%-10s failed: %v", s.Name, err)
+			rep.Failed = append(rep.Failed, fmt.Sprintf("%s: %v", s.Name, err))
+			continue
 		}
 		rep.add(s, readings)
 	}
-	if err := rep.write(o.out); err != nil {
-		return err
-	}
-	return rep.faults()
+	return errors.Join(rep.write(o.out), rep.faults())
 }
 
 func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

@@ -70,7 +70,7 @@ type row struct {
 	Max      figure  `json:"ratio_max"`
 	Rule     rule    `json:"rule,omitempty"`
 	Limit    float64 `json:"limit,omitempty"`
-	Verdict  string  `json:"verdict,omitempty"` // pass, miss
+	Verdict  string  `json:"verdict,omitempty"` // pass, miss, unclear
 }
 
 // row computes the metric from a scenario's readings.
@@ -122,15 +122,18 @@ func (m metric) ratio(bare, gateway []float64) (mid, low, high figure) {
 	return mid, figure(slices.Min(ratios)), figure(slices.Max(ratios))
 }
 
+// judge compares with the limit. Where bare or the gateway seems to add less than nothing, noise was larger than
+// what was to be measured, and there is no verdict.
 func (r *row) judge() {
-	v := r.Ratio
+	v := float64(r.Ratio)
 	if r.Rule == valueAtMost {
-		v = r.Gateway
+		v = float64(r.Gateway)
 	}
 	switch {
-	case r.Number == 0 || math.IsNaN(float64(v)):
-		return
-	case r.Rule == ratioAtLeast && float64(v) >= r.Limit, r.Rule != ratioAtLeast && float64(v) <= r.Limit:
+	case r.Number == 0 || math.IsNaN(float64(r.Gateway)):
+	case math.IsNaN(v) || v <= 0 || r.Bare <= 0:
+		r.Verdict = "unclear"
+	case r.Rule == ratioAtLeast && v >= r.Limit, r.Rule != ratioAtLeast && v <= r.Limit:
 		r.Verdict = "pass"
 	default:
 		r.Verdict = "miss"

@@ -17,7 +17,7 @@ import (
 // taking a profile costs CPU and would show in the figures.
 func (s *scenario) profile(ctx context.Context, b *bench, loads []*load.Load) error {
 	i := slices.IndexFunc(b.targets, func(t target) bool { return t.admin != "" })
-	if b.options.profile == "" || i < 0 {
+	if b.profile == "" || i < 0 {
 		return nil
 	}
 	const seconds = 3
@@ -26,7 +26,7 @@ func (s *scenario) profile(ctx context.Context, b *bench, loads []*load.Load) er
 		defer close(run)
 		loads[i].Run(ctx, (seconds+1)*time.Second)
 	}()
-	err := fetchProfile(ctx, b.targets[i].admin, seconds, filepath.Join(b.options.profile, s.Name+".pprof"))
+	err := fetchProfile(ctx, b.targets[i].admin, seconds, filepath.Join(b.profile, s.Name+".pprof"))
 	<-run
 	if err != nil {
 		progress("%-10s no profile: %v", s.Name, err) // an extra: the figures stand without it

@@ -13,16 +13,15 @@ import (
 
 // report is everything that a run has shown, as latest.json has it.
 type report struct {
-	Machine  machine             `json:"machine"`
-	Rounds   int                 `json:"rounds"`
-	Duration string              `json:"duration"`
-	Self     bool                `json:"self,omitempty"` // the gateway's place was taken by a second bare proxy
-	Rows     []row               `json:"rows"`
-	Totals   []total             `json:"totals"`
-	Readings map[string]readings `json:"readings"`
+	Machine  machine              `json:"machine"`
+	Rounds   int                  `json:"rounds"`
+	Duration string               `json:"duration"`
+	Self     bool                 `json:"self,omitempty"` // the gateway's place was taken by a second bare proxy
+	Rows     []row                `json:"rows"`
+	Totals   []total              `json:"totals"`
+	Failed   []string             `json:"failed,omitempty"` // scenarios without figures, and why
+	Readings map[string][]reading `json:"readings"`
 }
-
-type readings []reading
 
 // total counts the replies of one scenario through one target.
 type total struct {
@@ -36,7 +35,7 @@ type total struct {
 
 func (p *report) add(s scenario, rs []reading) {
 	if p.Readings == nil {
-		p.Readings = map[string]readings{}
+		p.Readings = map[string][]reading{}
 	}
 	p.Readings[s.Name] = rs
 	for _, m := range metrics {
@@ -65,9 +64,12 @@ func sumUp(scenario, target string, rs []reading) total {
 	return t
 }
 
-// faults is an error if a single reply was lost or wrong: then no other figure means anything.
+// faults is an error if a scenario failed or a single reply was lost or wrong: then no other figure means anything.
 func (p *report) faults() error {
 	var errs []error
+	for _, f := range p.Failed {
+		errs = append(errs, errors.New(f))
+	}
 	for _, t := range p.Totals {
 		if t.Wrong+t.Lost > 0 {
 			errs = append(errs, fmt.Errorf("%s, %s: %d wrong and %d lost of %d: %s", t.Scenario, t.Target, t.Wrong, t.Lost, t.Sent, t.Fault))
@@ -104,6 +106,9 @@ func (p *report) markdown(w io.Writer) {
 		fmt.Fprint(w, "**In the gateway's place stood a second bare proxy: ratios other than 1 are the rig's own error.**\n\n")
 	}
 	p.table(w)
+	for _, f := range p.Failed {
+		fmt.Fprintf(w, "\n**Failed: %s**\n", f)
+	}
 	fmt.Fprint(w, "\n| scenario | traffic |\n|---|---|\n")
 	for _, s := range scenarios {
 		if _, ok := p.Readings[s.Name]; ok {

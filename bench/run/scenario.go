@@ -45,51 +45,60 @@ func scenarioNames() (names []string) {
 	return names
 }
 
-// reading is what one measurement of one target showed.
-type reading struct {
-	Target    string  `json:"target"`
-	Round     int     `json:"round"`
-	CPU       float64 `json:"cpu_us,omitempty"`        // microseconds per request, of streams per event
-	PerSecond float64 `json:"per_second"`              // requests, of streams events
-	P50       float64 `json:"p50_us"`                  // of latency, of streams until the first event
-	P99       float64 `json:"p99_us"`                  //
-	Idle      float64 `json:"idle_mib,omitempty"`      // memory before the first request
-	Open1000  float64 `json:"open_1000_kib,omitempty"` // memory per open stream
-	Open5000  float64 `json:"open_5000_kib,omitempty"`
-	Sent      int64   `json:"sent"`
-	Wrong     int64   `json:"wrong"`
-	Lost      int64   `json:"lost"`
-	Fault     string  `json:"fault,omitempty"` // the first wrong or lost reply
-}
-
-// measure runs all rounds of a scenario. Targets take turns within a round, because the machine's clock may swing
-// twofold within seconds: only neighbours can be compared.
+// measure runs all rounds of a scenario.
 func (s *scenario) measure(ctx context.Context, b *bench) ([]reading, error) {
 	if s.Held {
 		return s.measureHeld(ctx, b)
 	}
 	loads, err := s.connect(ctx, b)
-	if err != nil {
-		return nil, err
-	}
 	defer func() {
 		for _, l := range loads {
 			_ = l.Close() // the figures are in; a connection that closes badly changes none
 		}
 	}()
 	var out []reading
-	for round := range b.rounds {
-		for i, t := range b.targets {
-			r, err := s.read(ctx, t, loads[i], b.duration)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", t.name, err)
-			}
-			r.Round = round + 1
+	for round := 1; round <= b.rounds && err == nil; round++ {
+		var rs []reading
+		rs, err = s.round(ctx, b, loads)
+		for _, r := range rs {
+			r.Round = round
 			out = append(out, r)
 			progress("%-10s %d/%d  %s", s.Name, r.Round, b.rounds, r)
 		}
 	}
+	if err != nil {
+		return nil, err
+	}
 	return out, s.profile(ctx, b, loads)
+}
+
+// round measures every target once. They take turns many times within the round, because the machine's clock may swing
+// twofold within seconds, and others may use it: only close neighbours can be compared.
+func (s *scenario) round(ctx context.Context, b *bench, loads []*load.Load) ([]reading, error) {
+	turns := s.turns(b.duration)
+	tallies := make([]tally, len(b.targets))
+	for range turns {
+		for i, t := range b.targets {
+			if err := tallies[i].run(ctx, t, loads[i], b.duration/time.Duration(turns)); err != nil {
+				return nil, fmt.Errorf("%s: %w", t.name, err)
+			}
+		}
+	}
+	var out []reading
+	for i, t := range b.targets {
+		out = append(out, tallies[i].reading(t.name, s.Stream))
+	}
+	return out, nil
+}
+
+// turns are half a second each. Streams at a fixed rate have one turn only: it takes a while until as many are open
+// as there should be, and until the last has ended.
+func (s *scenario) turns(d time.Duration) int {
+	const turn = 500 * time.Millisecond
+	if s.Stream && s.Rate > 0 {
+		return 1
+	}
+	return max(1, int(d/turn))
 }
 
 // connect opens and warms up the load of every target, after checking that all give the same answer.
@@ -140,50 +149,4 @@ func (s *scenario) request(t target) []byte {
 		model = s.Name
 	}
 	return load.Request(t.addr, t.key, load.Chat(model, s.Stream, s.Size))
-}
-
-func (s *scenario) read(ctx context.Context, t target, l *load.Load, d time.Duration) (reading, error) {
-	before, err := t.cpu()
-	if err != nil {
-		return reading{}, err
-	}
-	res := l.Run(ctx, d)
-	after, err := t.cpu()
-	if err != nil {
-		return reading{}, err
-	}
-	if err = ctx.Err(); err != nil {
-		return reading{}, err
-	}
-	units, latency := res.OK, res.Latency
-	if s.Stream {
-		units, latency = res.Events, res.First
-	}
-	r := reading{Target: t.name, Sent: res.Sent, Wrong: res.Wrong, Lost: res.Lost}
-	r.CPU = float64((after - before).Nanoseconds()) / 1e3 / float64(max(units, 1))
-	r.PerSecond = float64(units) / res.Elapsed.Seconds()
-	r.P50, r.P99 = float64(latency.ValueAtQuantile(50)), float64(latency.ValueAtQuantile(99))
-	if res.Fault != nil {
-		r.Fault = res.Fault.Error()
-	}
-	return r, nil
-}
-
-// cpu is 0 for the provider itself, so that its readings carry none.
-func (t target) cpu() (time.Duration, error) {
-	if t.process == 0 {
-		return 0, nil
-	}
-	return t.process.CPU()
-}
-
-func (r reading) String() string {
-	s := fmt.Sprintf("%-8s %8.2f us CPU %9.0f/s  p50 %6.0f p99 %6.0f us", r.Target, r.CPU, r.PerSecond, r.P50, r.P99)
-	if r.Open5000 > 0 {
-		s = fmt.Sprintf("%-8s idle %.1f MiB, per stream %.1f KiB at 1,000, %.1f KiB at 5,000", r.Target, r.Idle, r.Open1000, r.Open5000)
-	}
-	if r.Wrong+r.Lost > 0 {
-		s += fmt.Sprintf("  WRONG %d LOST %d: %s", r.Wrong, r.Lost, r.Fault)
-	}
-	return s
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy"
@@ -52,6 +53,9 @@ type globs []string
 
 // UnmarshalText reads a pattern that stands alone.
 func (g *globs) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		return errors.New("expected a file or a pattern of files")
+	}
 	*g = globs{string(text)}
 	return nil
 }
@@ -63,6 +67,7 @@ type source struct {
 	lookup   func(name string) (string, bool)
 	key      func() wire.Secret
 	validate func(*Config) error // the packages' own checks
+	seen     atomic.Pointer[content]
 }
 
 func newSource(path string) *source {
@@ -89,6 +94,8 @@ func (l *loaded) explain(err error) error {
 
 // load reads the configuration, adds what it leaves open and checks it all. The error is every problem there is.
 func (s *source) load() (*loaded, error) {
+	seen := s.digest() // before reading, so that a change in between counts as one
+	s.seen.Store(&seen)
 	r := &reading{source: s, loaded: &loaded{places: map[string]place{}}}
 	if s.path != "" {
 		r.main()

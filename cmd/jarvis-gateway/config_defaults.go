@@ -1,7 +1,9 @@
 package main
 
 import (
+	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	"jarvis-gateway/policy"
@@ -15,24 +17,27 @@ import (
 func (r *reading) complete() {
 	fillZero(&r.Server, serverDefaults())
 	e := &environment{lookup: r.lookup, listen: r.Server.Listen, places: r.places}
-	if len(r.Providers) == 0 && len(r.Models) == 0 {
-		r.Providers, r.Models = e.offer()
-		r.Notes = e.notes
+	if len(r.Providers) == 0 {
+		providers, models := e.offer()
+		r.Providers, r.Notes = providers, e.notes
+		if len(r.Models) == 0 {
+			r.Models = models
+		}
 	}
 	if len(r.Tenants) == 0 {
 		r.Key = wire.Secret(e.get("tenants.default.keys[0].key", "JARVIS_KEY"))
 		if r.Key == "" {
-			r.Key = r.source.key()
+			r.Key = r.key()
 		}
 		r.Tenants = map[string]policy.Tenant{"default": everyone(r.Key, r.Providers)}
 	}
-	fill(&r.Config)
+	fillZero(&r.Stores, Stores{State: "sqlite:data/jarvis.db", Counters: "memory", Vectors: "embedded", Usage: "sqlite:data/usage.db"})
+	fillZero(&r.Prices, Prices{Unknown: "free"})
 }
 
-// fill sets the defaults, so that the effective configuration shows them.
-func fill(c *Config) {
-	fillZero(&c.Stores, Stores{State: "sqlite:data/jarvis.db", Counters: "memory", Vectors: "embedded", Usage: "sqlite:data/usage.db"})
-	fillZero(&c.Prices, Prices{Unknown: "free"})
+// filled is the configuration with the defaults that the packages use for what it leaves open, to be shown.
+func (c Config) filled() Config {
+	c.Providers, c.Models, c.Tenants = maps.Clone(c.Providers), maps.Clone(c.Models), maps.Clone(c.Tenants)
 	for name, p := range c.Providers {
 		fillZero(&p, provider.Config{MaxConns: 16384})
 		if p.Kind == "openai" {
@@ -44,11 +49,14 @@ func fill(c *Config) {
 		fillZero(&m, modelDefaults())
 		c.Models[name] = m
 	}
-	for _, t := range c.Tenants {
+	for name, t := range c.Tenants {
+		t.Keys = slices.Clone(t.Keys)
 		for i := range t.Keys {
 			fillZero(&t.Keys[i], policy.Key{Role: "developer"})
 		}
+		c.Tenants[name] = t
 	}
+	return c
 }
 
 func serverDefaults() proxy.Config {

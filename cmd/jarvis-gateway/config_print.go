@@ -20,7 +20,7 @@ import (
 func (l *loaded) print(out io.Writer) error {
 	encoder := yaml.NewEncoder(out)
 	encoder.SetIndent(2)
-	if err := encoder.Encode(l.node("", reflect.ValueOf(l.Config))); err != nil {
+	if err := encoder.Encode(l.node("", reflect.ValueOf(l.filled()))); err != nil {
 		return err
 	}
 	return encoder.Close()

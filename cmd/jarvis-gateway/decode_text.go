@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"strconv"
 	"strings"
 )
@@ -85,8 +86,10 @@ func placeholder(i int) string {
 	return opens + digits + closes
 }
 
-// ref finds the reference that a placeholder's digits name; nil when the file only looks as if it had one there.
-func (d *decoder) ref(digits string) *reference {
+// ref finds the reference whose placeholder, but for its first letter, held begins with, and what follows. Nil when the file
+// only looks as if it had one there.
+func (d *decoder) ref(held string) (ref *reference, after string) {
+	digits, after, closed := strings.Cut(held, closes)
 	plain := strings.Map(func(r rune) rune {
 		if zero <= r && r <= zero+9 {
 			return r - zero + '0'
@@ -94,10 +97,10 @@ func (d *decoder) ref(digits string) *reference {
 		return 'x'
 	}, digits)
 	i, err := strconv.Atoi(plain)
-	if err != nil || i >= len(d.refs) {
-		return nil
+	if err != nil || !closed || i >= len(d.refs) {
+		return nil, ""
 	}
-	return &d.refs[i]
+	return &d.refs[i], after
 }
 
 // expand replaces the placeholders of a parsed text. In shown, what came from the environment stands as ${NAME} still.
@@ -106,38 +109,29 @@ func (d *decoder) expand(at spot, text string) (value, shown string, ok bool) {
 		return text, text, true
 	}
 	var full, safe strings.Builder
-	ok = true
-	write := func(s, show string) {
-		if ok = ok && full.Len()+len(s) <= maxText; ok {
-			full.WriteString(s)
-			safe.WriteString(show)
+	for {
+		before, after, found := strings.Cut(text, opens)
+		full.WriteString(before)
+		safe.WriteString(before)
+		if !found {
+			return full.String(), safe.String(), true
 		}
-	}
-	for held := true; held; {
-		var before, digits string
-		before, text, held = strings.Cut(text, opens)
-		write(before, before)
-		if !held {
-			break
+		s, show, why := opens, opens, ""
+		if ref, rest := d.ref(after); ref != nil {
+			after = rest
+			s, show, why = d.resolve(ref)
 		}
-		digits, after, closed := strings.Cut(text, closes)
-		ref := d.ref(digits)
-		if !closed || ref == nil {
-			write(opens, opens)
-			continue
+		if why == "" && full.Len()+len(s) > maxText {
+			why = fmt.Sprintf("longer than %d KiB with its references replaced", maxText>>10)
 		}
-		text = after
-		s, show, why := d.resolve(ref)
 		if why != "" {
 			d.problem(at, "%s", why)
 			return "", "", false
 		}
-		write(s, show)
+		full.WriteString(s)
+		safe.WriteString(show)
+		text = after
 	}
-	if !ok {
-		d.problem(at, "longer than %d KiB with its references replaced", maxText>>10)
-	}
-	return full.String(), safe.String(), ok
 }
 
 // resolve looks a reference up. A fallback stands in the file for all to read, so only the environment's values are hidden.

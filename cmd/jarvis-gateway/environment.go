@@ -176,7 +176,7 @@ func randomKey() wire.Secret {
 	key := []byte(keyPrefix)
 	for len(key) < len(keyPrefix)+40 {
 		var b [64]byte
-		rand.Read(b[:]) //nolint:errcheck // crypto/rand.Read never fails
+		rand.Read(b[:]) // never fails
 		for _, c := range b {
 			if int(c) < 4*len(letters) && len(key) < len(keyPrefix)+40 { // above, some letters would come more often
 				key = append(key, letters[int(c)%len(letters)])

@@ -23,10 +23,10 @@ func load(t *testing.T, variables map[string]string) *loaded {
 }
 
 func TestEnvironment(t *testing.T) {
-	openai := provider.Config{Kind: "openai", BaseURL: "https://api.openai.com/v1", APIKey: "sk-1", MaxConns: 16384}
-	azure := provider.Config{Kind: "azure", BaseURL: "https://x.openai.azure.com", APIKey: "az-1", MaxConns: 16384}
-	vllm := provider.Config{Kind: "vllm", BaseURL: "http://10.0.0.1:8000", MaxConns: 16384}
-	simulated := provider.Config{Kind: "simulated", MaxConns: 16384}
+	openai := provider.Config{Kind: "openai", APIKey: "sk-1"}
+	azure := provider.Config{Kind: "azure", BaseURL: "https://x.openai.azure.com", APIKey: "az-1"}
+	vllm := provider.Config{Kind: "vllm", BaseURL: "http://10.0.0.1:8000"}
+	simulated := provider.Config{Kind: "simulated"}
 	type providers = map[string]provider.Config
 	with := func(p provider.Config, change func(*provider.Config)) provider.Config {
 		change(&p)
@@ -111,7 +111,7 @@ func TestDefaultTenant(t *testing.T) {
 	if key := l.Tenants["default"].Keys[0].Key.Reveal(); key != "jv-mine" || l.Key.Reveal() != key {
 		t.Errorf("key %q", key)
 	}
-	if randomKey() == randomKey() {
+	if a, b := randomKey(), randomKey(); a == b {
 		t.Error("the same key twice")
 	}
 }

@@ -39,9 +39,9 @@ func printSchema(out io.Writer) error {
 	return encoder.Encode(schema)
 }
 
-// schemaName tells the packages' Configs apart: provider.Config.
+// schemaName tells the packages' Configs apart: provider.Config. This package's path is main in the program only.
 func schemaName(t reflect.Type) string {
-	if t.Name() == "" || t.PkgPath() == "" {
+	if t.PkgPath() == reflect.TypeFor[Config]().PkgPath() || t.PkgPath() == "" {
 		return t.Name()
 	}
 	return path.Base(t.PkgPath()) + "." + t.Name()

@@ -29,11 +29,11 @@ type watcher struct {
 	hangup  chan os.Signal
 	stop    chan struct{}
 	done    chan struct{}
-	content [sha256.Size]byte // of the files, when changed was last called
+	seen    content // when changed was last called
 }
 
-// watch calls changed, one call at a time, until Close. Begin to watch before the first load: what changes between the two
-// is then loaded once too often, not missed. With an error the watcher works by SIGHUP alone.
+// watch calls changed, one call at a time, until Close; the first time because of what differs from the source's last load.
+// With an error the watcher works by SIGHUP alone.
 func watch(s *source, changed func()) (*watcher, error) {
 	w := &watcher{
 		source:  s,
@@ -49,7 +49,10 @@ func watch(s *source, changed func()) (*watcher, error) {
 			w.folders, err = nil, fmt.Errorf("cannot watch %s: %w", s.path, err)
 		}
 	}
-	w.content = w.look()
+	w.seen = w.look()
+	if loaded := s.seen.Load(); loaded != nil {
+		w.seen = *loaded
+	}
 	go w.loop()
 	return w, err
 }
@@ -68,12 +71,11 @@ func (w *watcher) Close() error {
 func (w *watcher) loop() {
 	defer close(w.done)
 	var events <-chan fsnotify.Event
-	var failures <-chan error
+	var lost <-chan error
 	if w.folders != nil {
-		events, failures = w.folders.Events, w.folders.Errors
+		events, lost = w.folders.Events, w.folders.Errors
 	}
-	var settled <-chan time.Time
-	var latest time.Time
+	settled, latest := time.After(0), time.Time{}
 	wait := func() {
 		if settled == nil {
 			latest = time.Now().Add(tooLong)
@@ -85,12 +87,14 @@ func (w *watcher) loop() {
 		case <-w.stop:
 			return
 		case <-w.hangup:
-			w.content = w.look()
+			w.seen = w.look()
 			w.changed()
 		case <-events:
 			wait()
-		case <-failures: // events were lost, so anything may have changed
-			wait()
+		case err := <-lost:
+			if err != nil { // events are missing, so anything may have changed
+				wait()
+			}
 		case <-settled:
 			settled = nil
 			w.compare()
@@ -100,60 +104,70 @@ func (w *watcher) loop() {
 
 // compare calls changed if the files hold something new: their folders may be full of others that change all the time.
 func (w *watcher) compare() {
-	if content := w.look(); content != w.content {
-		w.content = content
+	if now := w.look(); now != w.seen {
+		w.seen = now
 		w.changed()
 	}
 }
 
 // look watches every folder that matters by now, then digests the files, in this order lest a change fall between.
-func (w *watcher) look() [sha256.Size]byte {
-	if w.source.path == "" {
-		return [sha256.Size]byte{}
+func (w *watcher) look() content {
+	if w.folders != nil {
+		w.follow(w.source.path)
+		for _, pattern := range w.source.patterns() {
+			w.followPattern(pattern)
+		}
+		for _, file := range w.source.included() {
+			w.follow(file)
+		}
 	}
-	patterns := w.patterns()
-	w.follow(w.source.path)
-	for _, pattern := range patterns {
-		w.followPattern(pattern)
+	return w.source.digest()
+}
+
+// content is a digest of all files of a configuration.
+type content [sha256.Size]byte
+
+func (s *source) digest() content {
+	if s.path == "" {
+		return content{}
 	}
 	var all bytes.Buffer
-	digest(&all, w.source.path)
-	for _, pattern := range patterns {
-		files, _ := match(w.source.path, pattern)
-		for _, file := range files {
-			w.follow(file)
-			digest(&all, file)
-		}
+	for _, file := range append([]string{s.path}, s.included()...) {
+		text, err := os.ReadFile(file)
+		fmt.Fprintf(&all, "%s %x %v\n", file, sha256.Sum256(text), err)
 	}
 	return sha256.Sum256(all.Bytes())
 }
 
-// digest adds a file's name and content, or why it has none.
-func digest(all *bytes.Buffer, file string) {
-	text, err := os.ReadFile(file)
-	fmt.Fprintf(all, "%s %x %v\n", file, sha256.Sum256(text), err)
-}
-
 // patterns are the main file's includes, as far as it can be read.
-func (w *watcher) patterns() []string {
-	text, err := os.ReadFile(w.source.path)
+func (s *source) patterns() []string {
+	text, err := os.ReadFile(s.path)
 	if err != nil {
 		return nil
 	}
 	var c Config
-	decode(w.source.path, text, &c, w.source.lookup)
+	decode(s.path, text, &c, s.lookup)
 	return c.Include
+}
+
+func (s *source) included() []string {
+	var files []string
+	for _, pattern := range s.patterns() {
+		found, _ := match(s.path, pattern) // load tells what is wrong with a pattern
+		files = append(files, found...)
+	}
+	return files
 }
 
 // followPattern watches every folder in which a match may appear.
 func (w *watcher) followPattern(pattern string) {
-	for pattern = beside(w.source.path, pattern); ; {
+	for {
 		pattern = filepath.Dir(pattern)
 		if !strings.ContainsAny(pattern, `*?[`) {
-			w.follow(filepath.Join(pattern, "*"))
+			w.follow(beside(w.source.path, filepath.Join(pattern, "*")))
 			return
 		}
-		found, _ := filepath.Glob(pattern)
+		found, _ := filepath.Glob(beside(escapeGlob(w.source.path), pattern)) // load tells what is wrong with a pattern
 		for _, folder := range found {
 			w.follow(filepath.Join(folder, "*"))
 		}
@@ -163,9 +177,6 @@ func (w *watcher) followPattern(pattern string) {
 // follow watches the folders whose change can change what path stands for: the one it lies in, and the one of every link on
 // the way there. Kubernetes replaces such a link, far from the file, to change all files at once.
 func (w *watcher) follow(path string) {
-	if w.folders == nil {
-		return
-	}
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return

@@ -19,7 +19,8 @@ type watched struct {
 }
 
 func newWatched(t *testing.T, text string) *watched {
-	w := &watched{T: t, dir: t.TempDir(), changes: make(chan struct{}, 100)}
+	dir := filepath.Join(t.TempDir(), "[odd]*") // a folder's name is no pattern
+	w := &watched{T: t, dir: dir, changes: make(chan struct{}, 100)}
 	w.write("jarvis.yml", text)
 	return w
 }
@@ -67,8 +68,26 @@ func (w *watched) link(target, link string) {
 	w.rename(link+".new", link)
 }
 
-// changed waits for one call, and no more than one.
+// changed waits until a change is noticed and all is quiet again. It takes more than one call where the change takes more
+// than one step, as a slow machine may rest between them.
 func (w *watched) changed(what string) {
+	w.Helper()
+	select {
+	case <-w.changes:
+	case <-time.After(10 * time.Second):
+		w.Fatalf("%s went unnoticed", what)
+	}
+	for {
+		select {
+		case <-w.changes:
+		case <-time.After(3 * quiet):
+			return
+		}
+	}
+}
+
+// changedOnce is for what takes one step only, so that a second call is one too many.
+func (w *watched) changedOnce(what string) {
 	w.Helper()
 	select {
 	case <-w.changes:
@@ -78,7 +97,6 @@ func (w *watched) changed(what string) {
 	w.unchanged(what + " again")
 }
 
-// unchanged is sure that nothing is noticed: a later SIGHUP is the next call.
 func (w *watched) unchanged(what string) {
 	w.Helper()
 	select {
@@ -89,6 +107,7 @@ func (w *watched) unchanged(what string) {
 }
 
 func TestWatchFile(t *testing.T) {
+	t.Parallel()
 	w := newWatched(t, "server: {drain: 1s}")
 	w.watch("jarvis.yml")
 	w.write("jarvis.yml", "server: {drain: 2s}")
@@ -98,7 +117,7 @@ func TestWatchFile(t *testing.T) {
 	w.changed("writing twice")
 	w.write(".jarvis.yml.swp", "server: {drain: 5s}")
 	w.rename(".jarvis.yml.swp", "jarvis.yml")
-	w.changed("an editor's replacing")
+	w.changedOnce("an editor's replacing")
 	w.rename("jarvis.yml", "jarvis.yml~")
 	w.write("jarvis.yml", "server: {drain: 6s}")
 	w.changed("an editor's backup")
@@ -107,12 +126,32 @@ func TestWatchFile(t *testing.T) {
 	w.write("gateway.log", "a busy neighbour")
 	w.unchanged("another file")
 	w.rename("jarvis.yml", "gone.yml")
-	w.changed("removing")
+	w.changedOnce("removing")
 	w.rename("gone.yml", "jarvis.yml")
-	w.changed("putting back")
+	w.changedOnce("putting back")
+}
+
+// What changes between the load and the watch is noticed too.
+func TestWatchSinceLoad(t *testing.T) {
+	t.Parallel()
+	w := newWatched(t, "server: {drain: 1s}")
+	s := testSource(filepath.Join(w.dir, "jarvis.yml"))
+	if _, err := s.load(); err != nil {
+		t.Fatal(err)
+	}
+	w.write("jarvis.yml", "server: {drain: 2s}")
+	watcher, err := watch(s, func() { w.changes <- struct{}{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.changedOnce("a change before the watch")
+	if err := watcher.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestWatchIncludes(t *testing.T) {
+	t.Parallel()
 	w := newWatched(t, "include: [policies/*.yml, teams/*/team.yml]")
 	w.watch("jarvis.yml")
 	w.write("policies/a.yml", "tenants: {a: {}}")
@@ -128,7 +167,7 @@ func TestWatchIncludes(t *testing.T) {
 	w.write("teams/one/team.yml", "tenants: {e: {}}")
 	w.changed("writing two folders deep")
 	w.rename("policies", "policies.old")
-	w.changed("removing the folder")
+	w.changedOnce("removing the folder")
 	w.write("jarvis.yml", "include: [elsewhere.yml")
 	w.changed("a broken main file")
 	w.write("jarvis.yml", "include: [elsewhere.yml]")
@@ -139,6 +178,7 @@ func TestWatchIncludes(t *testing.T) {
 
 // Kubernetes mounts jarvis.yml -> ..data/jarvis.yml with ..data -> ..2024, and changes the second link only.
 func TestWatchLinks(t *testing.T) {
+	t.Parallel()
 	w := newWatched(t, "")
 	w.write("mount/..2024/jarvis.yml", "server: {drain: 1s}")
 	w.write("mount/..2025/jarvis.yml", "server: {drain: 2s}")
@@ -148,12 +188,12 @@ func TestWatchLinks(t *testing.T) {
 	w.link("../mount/jarvis.yml", "etc/jarvis.yml")
 	w.watch("etc/jarvis.yml")
 	w.link("..2025", "mount/..data")
-	w.changed("swapping the folder's link")
+	w.changedOnce("swapping the folder's link")
 	w.write("mount/..2025/jarvis.yml", "server: {drain: 3s}")
 	w.changed("writing behind the new link")
 	w.write("other.yml", "server: {drain: 4s}")
 	w.link("../other.yml", "etc/jarvis.yml")
-	w.changed("swapping the file's link")
+	w.changedOnce("swapping the file's link")
 	w.write("other.yml", "server: {drain: 5s}")
 	w.changed("writing behind the file's new link")
 }
@@ -163,12 +203,13 @@ func TestWatchHangup(t *testing.T) {
 		w := newWatched(t, "server: {drain: 1s}")
 		w.watch(path)
 		w.do(syscall.Kill(os.Getpid(), syscall.SIGHUP))
-		w.changed("SIGHUP")
+		w.changedOnce("SIGHUP")
 	}
 }
 
 // A folder in which something always happens must not put a change off for ever.
 func TestWatchBusyFolder(t *testing.T) {
+	t.Parallel()
 	w := newWatched(t, "server: {drain: 1s}")
 	w.watch("jarvis.yml")
 	stop, done := make(chan struct{}), make(chan struct{})
@@ -195,6 +236,7 @@ func TestWatchBusyFolder(t *testing.T) {
 
 // Close waits for the call under way, and none follows it.
 func TestWatchClose(t *testing.T) {
+	t.Parallel()
 	w := newWatched(t, "server: {drain: 1s}")
 	begun, release := make(chan struct{}), make(chan struct{})
 	watcher, err := watch(newSource(filepath.Join(w.dir, "jarvis.yml")), func() {

@@ -21,7 +21,7 @@ type upstreamConn struct {
 	net.Conn
 	socket   net.Conn        // below TLS: closing it never blocks
 	raw      syscall.RawConn // nil where the socket cannot be looked at
-	lastUsed time.Time       // zero while fresh
+	lastUsed time.Time       // when its last attempt began; zero while fresh
 }
 
 // staleAfter is how long a connection may rest before it is looked at again. Servers close idle connections after 5 s

@@ -11,7 +11,7 @@ import (
 // copyHeaders gives the client's headers to the provider, save those of the connection (RFC 9110, 7.6.1), all kinds of
 // credentials, and what would tell one party of the other. Names are in canonical form: the server normalises them.
 func copyHeaders(dst, src *fasthttp.RequestHeader, credential []byte) {
-	named := src.Peek(fasthttp.HeaderConnection)
+	named := src.PeekCanonical(headerConnection)
 	for k, v := range src.All() {
 		if keepsToItself(k) || namedIn(named, k) {
 			continue
@@ -19,9 +19,11 @@ func copyHeaders(dst, src *fasthttp.RequestHeader, credential []byte) {
 		if len(credential) > 0 && len(v) >= len(credential) && bytes.Contains(v, credential) {
 			continue // the gateway's key in a header of another name is still a credential
 		}
-		dst.SetCanonical(k, v)
+		dst.AddBytesKV(k, v)
 	}
 }
+
+var headerConnection = []byte(fasthttp.HeaderConnection)
 
 // keepsToItself lists what no client header may bring to a provider.
 func keepsToItself(name []byte) bool {
@@ -72,12 +74,18 @@ func namedIn(connection, name []byte) bool {
 
 // shown are the provider's headers that a client may see, besides the content type. All others stay behind: rate limits
 // and account names of the gateway's own account, cookies, server names.
-var shown = []string{"Content-Disposition", "Content-Language", "Openai-Processing-Ms", "Openai-Version", "Openai-Model", "X-Should-Retry"}
+func shown(name []byte) bool {
+	switch string(name) {
+	case "Content-Disposition", "Content-Language", "Openai-Processing-Ms", "Openai-Version", "Openai-Model", "X-Should-Retry":
+		return true
+	}
+	return false
+}
 
 func visible(dst []wire.Field, head *fasthttp.ResponseHeader) []wire.Field {
-	for _, name := range shown {
-		if v := head.Peek(name); len(v) > 0 {
-			dst = append(dst, wire.Field{Name: []byte(name), Value: v})
+	for k, v := range head.All() {
+		if shown(k) {
+			dst = append(dst, wire.Field{Name: k, Value: v})
 		}
 	}
 	return dst

@@ -63,11 +63,15 @@ type Call struct {
 	AnswerAs   []byte                  // the name that answers give the model; nil: the provider's own
 	Stream     bool                    // the client asked for an event stream
 	Timeout    router.Timeout          // all set
+	Begun      time.Time               // when the attempt began
 	Abort      *Abort
 
-	res  response
-	link relay
-	raw  passage
+	// What an attempt works with. A Call may be used again, for the next attempt or the next request.
+	res      response
+	link     relay
+	raw      passage
+	whole    *[]byte // the answer, when held whole
+	giveBack func()  // recycles it
 }
 
 // New makes a client for each entry of `providers`. Clients of prev whose config is the same go on, with their open
@@ -218,21 +222,15 @@ func (c *Client) Do(call *Call, reply *wire.Reply) error {
 
 func (c *Client) try(call *Call, reply *wire.Reply) error {
 	h := c.choose()
-	h.open.Add(1)
-	err := c.send(h, call)
-	if err != nil {
-		h.open.Add(-1)
+	if err := c.send(h, call); err != nil {
 		var unreached *dialError
 		if errors.As(err, &unreached) {
 			h.resting.Store(time.Now().Add(restAfterRefusal).UnixNano())
 		}
 		return err
 	}
-	h.resting.Store(0)
-	hang := call.res.close
-	call.res.close = func(reuse bool) {
-		h.open.Add(-1)
-		hang(reuse)
+	if h.resting.Load() != 0 {
+		h.resting.Store(0)
 	}
 	return c.receive(call, reply)
 }
@@ -291,7 +289,7 @@ func (c *Client) send(h *host, call *Call) error {
 	if call.Stream {
 		first = call.Timeout.FirstToken
 	}
-	return h.send(req, &call.res, call.Abort, &call.Timeout, first)
+	return h.send(req, &call.res, call, first)
 }
 
 var (
@@ -351,8 +349,10 @@ func (c *Client) receiveFault(call *Call) error {
 
 func (c *Client) receiveWhole(call *Call, reply *wire.Reply) error {
 	body := buffers.Get().(*[]byte)
-	var err error
-	*body, err = call.res.readAll((*body)[:0])
+	err := call.wholeInTime()
+	if err == nil {
+		*body, err = call.res.readAll((*body)[:0])
+	}
 	call.res.close(err == nil)
 	if err != nil {
 		recycle(body)
@@ -370,8 +370,20 @@ func (c *Client) receiveWhole(call *Call, reply *wire.Reply) error {
 	if call.AnswerAs != nil {
 		reply.Body = rename(reply.Body, call.AnswerAs)
 	}
-	reply.Release = func() { recycle(body) }
+	if call.giveBack == nil {
+		call.giveBack = func() { recycle(call.whole) }
+	}
+	call.whole, reply.Release = body, call.giveBack
 	return nil
+}
+
+// wholeInTime gives an answer that is whole where a stream was asked for, and so was timed by its first token, the time
+// of a whole answer.
+func (call *Call) wholeInTime() error {
+	if !call.Stream {
+		return nil
+	}
+	return call.res.conn.SetReadDeadline(call.res.deadline)
 }
 
 func (c *Client) receiveEvents(call *Call, reply *wire.Reply) error {
@@ -400,9 +412,13 @@ func (p *passage) Read(b []byte) (int, error) {
 		return 0, p.err
 	}
 	n, err := p.res.body.Read(b)
-	p.err = err
-	if err != nil && err != io.EOF && p.res.abort.Fired() {
+	switch {
+	case err == nil || err == io.EOF:
+		p.err = err
+	case p.res.abort.Fired():
 		p.err = ErrAborted
+	default:
+		p.err = failed(err)
 	}
 	return n, p.err
 }

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
-
-	"jarvis-gateway/router"
 )
 
 const (
@@ -80,6 +78,7 @@ type response struct {
 	abort *Abort
 	close func(reuse bool)
 
+	begun    time.Time     // the attempt
 	deadline time.Time     // of the whole attempt
 	idle     time.Duration // between two reads of a stream
 	armed    time.Time     // when the read deadline was last moved
@@ -90,19 +89,22 @@ var errNoReply = errors.New("the server closed the connection before its answer"
 
 // send writes req and reads the answer's headers. A connection that was waiting in the pool and turns out to be dead
 // before a single byte of answer is replaced once by a fresh one, as every proxy must: the server closed it while idle.
-func (h *host) send(req *fasthttp.Request, res *response, abort *Abort, t *router.Timeout, firstByte time.Duration) error {
-	start := time.Now()
-	res.abort, res.deadline, res.idle = abort, start.Add(t.Total), t.Idle
+func (h *host) send(req *fasthttp.Request, res *response, call *Call, first time.Duration) error {
+	t := &call.Timeout
+	res.abort, res.begun, res.idle, res.armed = call.Abort, call.Begun, t.Idle, time.Time{}
+	res.deadline = call.Begun.Add(t.Total)
 	for {
-		fresh, err := h.attempt(req, res, t.Connect, start, firstByte)
-		if err == nil || fresh || !errors.Is(err, errNoReply) || abort.Fired() {
+		fresh, err := h.attempt(req, res, min(t.Connect, t.Total), call.Begun.Add(min(first, t.Total)))
+		if err == nil || fresh || !errors.Is(err, errNoReply) || call.Abort.Fired() {
 			return err
 		}
 	}
 }
 
-func (h *host) attempt(req *fasthttp.Request, res *response, connect time.Duration, start time.Time, firstByte time.Duration) (fresh bool, err error) {
-	cc, err := h.pool.AcquireConn(min(connect, time.Until(res.deadline)), false)
+// attempt sends req on one connection. The answer's headers, or all of an answer that does not stream, must be there at
+// until.
+func (h *host) attempt(req *fasthttp.Request, res *response, connect time.Duration, until time.Time) (fresh bool, err error) {
+	cc, err := h.pool.AcquireConn(connect, false)
 	if err != nil {
 		return true, &dialError{err}
 	}
@@ -112,24 +114,26 @@ func (h *host) attempt(req *fasthttp.Request, res *response, connect time.Durati
 		h.pool.CloseConn(cc)
 		return true, ErrAborted
 	}
-	if !fresh && start.Sub(conn.lastUsed) > staleAfter && conn.stale() {
+	if !fresh && res.begun.Sub(conn.lastUsed) > staleAfter && conn.stale() {
 		res.abort.letGo()
 		h.pool.CloseConn(cc)
 		return false, errNoReply
 	}
-	br, err := h.exchange(conn, req, res, start.Add(firstByte))
+	br, err := h.exchange(conn, req, res, until)
 	if err != nil {
 		res.abort.letGo()
 		h.pool.CloseConn(cc)
 		return fresh, err
 	}
 	res.conn = conn
+	h.open.Add(1)
 	res.close = func(reuse bool) {
+		h.open.Add(-1)
 		// A connection with bytes left over would give them to the next request: response splitting.
 		reuse = res.abort.letGo() && reuse && br.Buffered() == 0 && !res.head.ConnectionClose()
 		h.pool.ReleaseReader(br)
 		if reuse {
-			conn.lastUsed = time.Now()
+			conn.lastUsed = res.begun
 			h.pool.ReleaseConn(cc)
 		} else {
 			h.pool.CloseConn(cc)
@@ -140,9 +144,6 @@ func (h *host) attempt(req *fasthttp.Request, res *response, connect time.Durati
 
 // exchange writes the request and reads the headers of the answer, all before until.
 func (h *host) exchange(conn *upstreamConn, req *fasthttp.Request, res *response, until time.Time) (*bufio.Reader, error) {
-	if until.After(res.deadline) {
-		until = res.deadline
-	}
 	// A server may answer before it has read the whole body, a 413 for one, and close: so an answer is looked for also
 	// after a failed write.
 	unsent := h.write(conn, req, until)
@@ -195,7 +196,7 @@ func readHead(br *bufio.Reader, head *fasthttp.ResponseHeader) error {
 		}
 		return errNoReply
 	}
-	for interim := 0; interim < 8; interim++ {
+	for range 8 {
 		if err := head.Read(br); err != nil {
 			return err
 		}
@@ -209,9 +210,6 @@ func readHead(br *bufio.Reader, head *fasthttp.ResponseHeader) error {
 
 // readAll appends the rest of the body to dst.
 func (r *response) readAll(dst []byte) ([]byte, error) {
-	if err := r.conn.SetReadDeadline(r.deadline); err != nil {
-		return dst, err
-	}
 	// The length is the provider's word: believed up to a megabyte.
 	dst = slices.Grow(dst, int(min(max(r.body.left, 0), 1<<20))+1)
 	for {

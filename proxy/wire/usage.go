@@ -52,8 +52,13 @@ func tokens(v gjson.Result) int64 { return max(0, v.Int()) }
 // FindUsage returns the raw usage object of a JSON answer: the top-level "usage", or that of the response object inside
 // an event of the Responses API. It is nil when there is none or it is null.
 func FindUsage(answer []byte) []byte {
-	if !usageIn(answer) {
+	at := lastUsage(answer)
+	if at < 0 {
 		return nil
+	}
+	// The member nearly always stands near the end: then reading from there on is enough.
+	if v := gjson.ParseBytes(answer[at:]); v.IsObject() && closesOne(answer[at+len(v.Raw):]) {
+		return answer[at : at+len(v.Raw)]
 	}
 	v := gjson.GetBytes(answer, "usage")
 	if !v.IsObject() {
@@ -65,20 +70,57 @@ func FindUsage(answer []byte) []byte {
 	return answer[v.Index : v.Index+len(v.Raw)]
 }
 
-var usageKey = []byte(`"usage"`)
-
-// usageIn is a cheap no: most events of a stream have no usage, or a null one.
-func usageIn(answer []byte) bool {
-	for {
-		i := bytes.Index(answer, usageKey)
+// lastUsage finds where the value of the last member "usage" begins that is not null, -1 when there is none.
+func lastUsage(answer []byte) int {
+	at := -1
+	for from := 0; ; {
+		i := bytes.Index(answer[from:], usageKey)
 		if i < 0 {
-			return false
+			return at
 		}
-		answer = answer[i+len(usageKey):]
-		if !bytes.HasPrefix(answer, nullMember) {
-			return true
+		from += i + len(usageKey)
+		value := bytes.TrimLeft(answer[from:], " \t\r\n:")
+		if len(value) > 0 && value[0] == '{' {
+			at = len(answer) - len(value)
 		}
 	}
 }
 
-var nullMember = []byte(":null")
+// closesOne tells whether what follows a member ends exactly one object, so that the member was the outermost's own.
+func closesOne(rest []byte) bool {
+	depth := 0
+	for i := 0; i < len(rest); i++ {
+		switch rest[i] {
+		case '{', '[':
+			depth++
+		case ']':
+			depth--
+		case '}':
+			if depth--; depth < 0 {
+				return len(bytes.TrimSpace(rest[i+1:])) == 0
+			}
+		case '"':
+			n := stringEnd(rest[i+1:])
+			if n < 0 {
+				return false
+			}
+			i += n
+		}
+	}
+	return false
+}
+
+// stringEnd is the length of a JSON string whose opening quote is passed, closing quote included; -1: it does not end.
+func stringEnd(b []byte) int {
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return -1
+}
+
+var usageKey = []byte(`"usage"`)

@@ -1,0 +1,197 @@
+// Package acceptance holds the test with official clients: the real gateway, in front of simulated providers that replay
+// recorded traffic, must look to OpenAI's and others' client libraries as the recorded provider did.
+package acceptance
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"text/tabwriter"
+	"time"
+)
+
+// program is a script in node/ or python/ that makes calls with one client library.
+type program struct {
+	client   string
+	language string
+	file     string
+	verbatim bool // it sends every recorded request as it was recorded
+}
+
+func programs() []program {
+	return []program{
+		{"openai", "Node", "openai.js", true},
+		{"ai + @ai-sdk/openai", "Node", "ai.js", false},
+		{"@langchain/openai", "Node", "langchain.js", false},
+		{"openai", "Python", "openai_sync.py", true},
+		{"openai (async)", "Python", "openai_async.py", false},
+		{"langchain-openai", "Python", "langchain.py", false},
+	}
+}
+
+// line is what a program reports: its client's version, then each call.
+type line struct {
+	Client   string
+	Version  string
+	Call     string
+	Error    string // the difference; empty: as expected
+	Upstream []expectation
+	Done     bool
+}
+
+// expectation is what a provider must have seen of the script with this id.
+type expectation struct {
+	ID       string
+	Requests int
+	Gap      int64 // milliseconds between the first two at least
+	Left     int64 // when the client left, as Unix milliseconds; the provider must have been left soon after
+}
+
+// soon is how fast the provider must be left, with a busy machine's slack.
+const soon = 500 * time.Millisecond
+
+// result is one row of the table at the end.
+type result struct {
+	program
+	version       string
+	calls, passed int
+	took          time.Duration
+}
+
+func TestOfficialClients(t *testing.T) {
+	if testing.Short() {
+		t.Skip("installs client libraries and runs them")
+	}
+	all := recordings(t)
+	path := binary(t, t.TempDir())
+	langs := languages()
+	results := make([]result, len(programs()))
+	var failed sync.Map
+	t.Run("clients", func(t *testing.T) {
+		for i, p := range programs() {
+			t.Run(p.language+" "+p.client, func(t *testing.T) {
+				t.Parallel()
+				defer func() { failed.Store(i, t.Failed()) }()
+				l := langs[p.language]
+				l.ready(t)
+				results[i] = p.test(t, l, path, all)
+			})
+		}
+	})
+	t.Log("\n" + table(langs, results))
+}
+
+func table(langs map[string]*language, results []result) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "client\tversion\tlanguage\tcalls\tpassed\ttime")
+	for _, r := range results {
+		if r.calls > 0 {
+			fmt.Fprintf(w, "%s\t%s\t%s %s\t%d\t%d\t%.1fs\n", r.client, r.version, r.language, langs[r.language].version, r.calls, r.passed, r.took.Seconds())
+		}
+	}
+	_ = w.Flush() // into memory
+	return b.String()
+}
+
+// test runs the program against a gateway and providers of its own.
+func (p program) test(t *testing.T, l *language, binary string, all []*recording) result {
+	u := startUpstreams(t, all)
+	g := startGateway(t, binary, u)
+	begun := time.Now()
+	lines := p.run(t, l, g.url, all)
+	res := result{program: p, took: time.Since(begun)}
+	g.stop(t) // whatever it holds open is closed now, and what providers saw is final
+	scripts := u.scriptsSeen()
+	for _, said := range lines {
+		if said.Version != "" {
+			res.version = said.Version
+			continue
+		}
+		res.calls++
+		ok := t.Run(said.Call, func(t *testing.T) {
+			if said.Error != "" {
+				t.Errorf("%s (%s), %s: %s", p.client, p.language, said.Call, said.Error)
+			}
+			for _, want := range said.Upstream {
+				want.check(t, scripts[want.ID])
+			}
+		})
+		if ok {
+			res.passed++
+		}
+	}
+	u.check(t)
+	if p.verbatim {
+		u.checkRequests(t)
+	}
+	return res
+}
+
+// run starts the program with nothing but a base URL and a key, and reads its report.
+func (p program) run(t *testing.T, l *language, url string, all []*recording) []line {
+	plan := filepath.Join(t.TempDir(), "plan.json")
+	doc := map[string]any{"recordings": all, "file": noise()}
+	if err := os.WriteFile(plan, encode(doc), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := p.command(t, l)
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "LANG", "SYSTEMROOT"} {
+		if v, ok := os.LookupEnv(name); ok {
+			cmd.Env = append(cmd.Env, name+"="+v)
+		}
+	}
+	cmd.Env = append(cmd.Env, "OPENAI_BASE_URL="+url, "OPENAI_API_KEY="+tenantKey, "ACCEPTANCE_PLAN="+plan, "PYTHONDONTWRITEBYTECODE=1")
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	lines, done := readLines(&stdout)
+	if err != nil || !done {
+		t.Errorf("%s: ended before its end: %v\n%s%s", p.file, err, stdout.Bytes(), stderr.Bytes())
+	}
+	return lines
+}
+
+// command runs the program beside its packages.
+func (p program) command(t *testing.T, l *language) *exec.Cmd {
+	if p.language == "Node" { // finds packages beside the program only
+		sources, err := filepath.Glob(filepath.Join(l.folder, "*.js"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, source := range sources {
+			raw, err := os.ReadFile(source)
+			if err == nil {
+				err = os.WriteFile(filepath.Join(l.dir, filepath.Base(source)), raw, 0o644)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return l.run(l.dir, p.file)
+}
+
+// readLines leaves out what is no report, such as warnings of libraries.
+func readLines(out *bytes.Buffer) (lines []line, done bool) {
+	s := bufio.NewScanner(out)
+	s.Buffer(nil, 16<<20)
+	for s.Scan() {
+		var l line
+		if json.Unmarshal(s.Bytes(), &l) != nil {
+			continue
+		}
+		if l.Done {
+			return lines, true
+		}
+		lines = append(lines, l)
+	}
+	return lines, false
+}

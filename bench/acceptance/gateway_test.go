@@ -1,0 +1,123 @@
+package acceptance
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const tenantKey = "jv-acceptance-0123456789abcdef0123456789"
+
+// generated are the models whose answers the simulated providers make up, by the name that clients ask for.
+var generated = map[string]string{
+	"gpt": "openai", "azure-gpt": "azure", "azure-v1-gpt": "azure-v1", "llama": "gpu",
+	"embedder": "openai", "azure-embedder": "azure", "llama-embedder": "gpu",
+	"tts": "openai", "whisper": "openai", "gpt-4o-transcribe": "openai", "gpt-image-1": "openai", "azure-whisper": "azure",
+	// What OpenAI takes when a request names no model.
+	"omni-moderation-latest": "openai", "dall-e-2": "openai",
+}
+
+// binary builds the real gateway.
+func binary(t *testing.T, dir string) string {
+	path := filepath.Join(dir, "jarvis-gateway")
+	cmd := exec.Command("go", "build", "-o", path, "./cmd/jarvis-gateway")
+	cmd.Dir = filepath.Join("..", "..")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return path
+}
+
+// gateway is the real binary, serving.
+type gateway struct {
+	cmd    *exec.Cmd
+	url    string
+	stderr bytes.Buffer
+}
+
+var baseURL = regexp.MustCompile(`base URL +(\S+)`)
+
+func startGateway(t *testing.T, binary string, u *upstreams) *gateway {
+	path := filepath.Join(t.TempDir(), "jarvis.yml")
+	if err := os.WriteFile(path, []byte(config(u)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := &gateway{cmd: exec.Command(binary, "serve", path)}
+	g.cmd.Stderr = &g.stderr
+	stdout, err := g.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = g.cmd.Process.Kill() }) // for tests that fail before stop
+	var welcome []byte
+	for m := [][]byte(nil); m == nil; m = baseURL.FindSubmatch(welcome) {
+		part := make([]byte, 4<<10)
+		n, err := stdout.Read(part)
+		welcome = append(welcome, part[:n]...)
+		if err != nil {
+			_ = g.cmd.Wait() // so that stderr is whole
+			t.Fatalf("the gateway did not start: %s%s", welcome, g.stderr.Bytes())
+		}
+	}
+	g.url = string(baseURL.FindSubmatch(welcome)[1])
+	go func() { _, _ = io.Copy(io.Discard, stdout) }() // ends with the process
+	return g
+}
+
+// stop ends the gateway as an operator does, and reads its log.
+func (g *gateway) stop(t *testing.T) {
+	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Errorf("SIGTERM: %v", err)
+	}
+	kill := time.AfterFunc(20*time.Second, func() { _ = g.cmd.Process.Kill() })
+	defer kill.Stop()
+	if err := g.cmd.Wait(); err != nil {
+		t.Errorf("the gateway ended with %v", err)
+	}
+	for line := range strings.Lines(g.stderr.String()) {
+		if strings.Contains(line, "BUG") || strings.Contains(line, "panic") || strings.Contains(line, "internal_error") {
+			t.Errorf("the gateway logged %s", line)
+		}
+	}
+}
+
+// config maps every model that clients ask for to a provider, which knows it by another name.
+func config(u *upstreams) string {
+	var b strings.Builder
+	b.WriteString("server: {listen: 127.0.0.1:0, admin: 127.0.0.1:0}\nproviders:\n")
+	for name, s := range u.servers {
+		switch name {
+		case "openai":
+			fmt.Fprintf(&b, "  %s: {kind: openai, base_url: %s/v1, api_key: %s}\n", name, s.URL(), u.keys[name])
+		case "azure":
+			fmt.Fprintf(&b, "  %s: {kind: azure, base_url: %s, api_key: %s, api_version: 2024-10-21}\n", name, s.URL(), u.keys[name])
+		case "azure-v1":
+			fmt.Fprintf(&b, "  %s: {kind: azure, base_url: %s, api_key: %s}\n", name, s.URL(), u.keys[name])
+		case "gpu":
+			fmt.Fprintf(&b, "  %s: {kind: vllm, base_url: %s, api_key: %s}\n", name, s.URL(), u.keys[name])
+		}
+	}
+	b.WriteString("models:\n")
+	entry := func(model, provider string) {
+		fmt.Fprintf(&b, "  %q: {targets: [{provider: %s, model: %q}]}\n", model, provider, model+version)
+	}
+	for _, r := range u.recorded {
+		entry(r.Model, r.provider)
+	}
+	for model, provider := range generated {
+		entry(model, provider)
+	}
+	fmt.Fprintf(&b, "tenants:\n  acme: {keys: [{name: main, key: %s}]}\n", tenantKey)
+	return b.String()
+}

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http/httputil"
+	"net/textproto"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// upstream is a provider that answers from a script, byte by byte as it is told, and remembers what it was sent.
+type upstream struct {
+	testing.TB
+	ln     net.Listener
+	manner manner
+
+	mu      sync.Mutex
+	replies []string
+	saw     []sighting
+	conns   int
+	begun   chan struct{} // closed when the client has seen the first of its answer
+	closed  chan time.Time
+}
+
+// manner is how an upstream sends its answers.
+type manner struct {
+	name     string
+	bytewise bool // one byte at a time, each one a chunk
+	crlf     bool // CRLF in event streams
+}
+
+// sighting is a request as it arrived.
+type sighting struct {
+	conn   int
+	line   string
+	header textproto.MIMEHeader
+	body   string
+}
+
+func newUpstream(t testing.TB) *upstream {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &upstream{TB: t, ln: ln, closed: make(chan time.Time, 100), begun: make(chan struct{})}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			u.mu.Lock()
+			u.conns++
+			number := u.conns
+			u.mu.Unlock()
+			go u.serve(conn, number)
+		}
+	})
+	t.Cleanup(func() { ln.Close(); serving.Wait() })
+	return u
+}
+
+func (u *upstream) addr() string { return u.ln.Addr().String() }
+
+// script sets what is answered next. In an answer, status and headers may be left out; lines that begin with @ are
+// directions: @wait until the client has seen something of the answer, @cut and @reset the connection, @hang until the
+// gateway hangs up, @eof ends an answer by the connection's end.
+func (u *upstream) script(replies ...string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.replies, u.saw = replies, nil
+	u.begun = make(chan struct{})
+	for len(u.closed) > 0 {
+		<-u.closed
+	}
+}
+
+func (u *upstream) clientBegun() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	select {
+	case <-u.begun:
+	default:
+		close(u.begun)
+	}
+}
+
+func (u *upstream) sightings() []sighting {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.saw
+}
+
+func (u *upstream) serve(conn net.Conn, number int) {
+	defer conn.Close()
+	br := bufio.NewReader(conn)
+	for {
+		s, err := readSighting(br)
+		if err != nil {
+			return
+		}
+		s.conn = number
+		u.mu.Lock()
+		u.saw = append(u.saw, s)
+		reply, begun := "500\n\n{\"error\":{\"message\":\"the script has no answer\"}}", u.begun
+		if len(u.replies) > 0 {
+			reply, u.replies = u.replies[0], u.replies[1:]
+		}
+		u.mu.Unlock()
+		if !u.play(conn, br, reply, begun) {
+			return
+		}
+	}
+}
+
+func readSighting(br *bufio.Reader) (s sighting, err error) {
+	head := textproto.NewReader(br)
+	if s.line, err = head.ReadLine(); err != nil {
+		return s, err
+	}
+	if s.header, err = head.ReadMIMEHeader(); err != nil {
+		return s, err
+	}
+	body := io.Reader(io.LimitReader(br, 0))
+	if n, err := strconv.ParseInt(s.header.Get("Content-Length"), 10, 64); err == nil {
+		body = io.LimitReader(br, n)
+	} else if s.header.Get("Transfer-Encoding") != "" {
+		body = httputil.NewChunkedReader(br)
+	}
+	b, err := io.ReadAll(body)
+	s.body = string(b)
+	return s, err
+}
+
+var (
+	statusLine = regexp.MustCompile(`^\d{3}\b`)
+	direction  = regexp.MustCompile(`(?m)^@[a-z]+\n?`)
+)
+
+// splitMessage takes an answer in the tests' notation apart. Without a status line it is all body.
+func splitMessage(text string) (status int, fields []string, body string, hasBody bool) {
+	if !statusLine.MatchString(text) {
+		return 200, nil, endBody(text), true
+	}
+	head, body, hasBody := strings.Cut(text, "\n\n")
+	lines := strings.Split(strings.TrimSuffix(head, "\n"), "\n")
+	status, _ = strconv.Atoi(lines[0][:3])
+	return status, lines[1:], endBody(body), hasBody
+}
+
+// endBody drops the last line break, which belongs to the notation, save in an event stream.
+func endBody(body string) string {
+	if isEvents(body) {
+		return body
+	}
+	return strings.TrimSuffix(body, "\n")
+}
+
+var eventLine = regexp.MustCompile(`^(data|event|id|retry)?:|^@|^\n`)
+
+func isEvents(body string) bool { return eventLine.MatchString(body) }
+
+// play sends one answer. It is false when the connection is at its end.
+func (u *upstream) play(conn net.Conn, br *bufio.Reader, reply string, begun chan struct{}) bool {
+	status, fields, body, _ := splitMessage(reply)
+	if body != "" && body[0] == '@' && len(fields) == 0 && status == 200 {
+		return u.direct(conn, br, strings.TrimSpace(body), begun)
+	}
+	if u.manner.crlf && isEvents(body) {
+		body = strings.ReplaceAll(body, "\n", "\r\n")
+		body = regexp.MustCompile(`(?m)^(@[a-z]+)\r\n`).ReplaceAllString(body, "$1\n")
+	}
+	head := fmt.Sprintf("HTTP/1.1 %d Whatever\r\n%s", status, strings.Join(append(fields, ""), "\r\n"))
+	has := func(name string) bool { return strings.Contains(strings.ToLower("\n"+head), "\n"+name+":") }
+	if !has("content-type") && body != "" {
+		head += map[bool]string{true: "Content-Type: text/event-stream\r\n", false: "Content-Type: application/json\r\n"}[isEvents(body)]
+	}
+	chunked := has("transfer-encoding")
+	switch {
+	case chunked, has("content-length"), strings.Contains(body, "@eof"):
+	case isEvents(body):
+		chunked, head = true, head+"Transfer-Encoding: chunked\r\n"
+	default:
+		head += "Content-Length: " + strconv.Itoa(len(direction.ReplaceAllString(body, ""))) + "\r\n"
+	}
+	u.write(conn, head+"\r\n", false)
+	for {
+		at := direction.FindStringIndex(body)
+		if at == nil {
+			u.write(conn, body, chunked)
+			break
+		}
+		u.write(conn, body[:at[0]], chunked)
+		if !u.direct(conn, br, strings.TrimSpace(body[at[0]:at[1]]), begun) {
+			return false
+		}
+		body = body[at[1]:]
+	}
+	if chunked {
+		u.write(conn, "0\r\n\r\n", false)
+	}
+	return !strings.Contains(strings.ToLower(head), "connection: close")
+}
+
+// write ignores errors: the gateway may hang up, which the tests see elsewhere.
+func (u *upstream) write(conn net.Conn, text string, chunked bool) {
+	size := len(text)
+	if u.manner.bytewise {
+		size = 1
+	}
+	for len(text) > 0 {
+		piece := text[:size]
+		text = text[size:]
+		if chunked {
+			piece = fmt.Sprintf("%x\r\n%s\r\n", len(piece), piece)
+		}
+		if _, err := io.WriteString(conn, piece); err != nil {
+			return
+		}
+	}
+}
+
+func (u *upstream) direct(conn net.Conn, br *bufio.Reader, what string, begun chan struct{}) bool {
+	switch what {
+	case "@wait":
+		select {
+		case <-begun:
+		case <-time.After(15 * time.Second):
+			u.Error("the client has seen nothing of the answer in 15 s")
+		}
+		return true
+	case "@hang":
+		_, _ = br.ReadByte() // whatever ends it
+		u.closed <- time.Now()
+	case "@reset":
+		_ = conn.(*net.TCPConn).SetLinger(0) // fails only when the connection is gone
+	case "@cut", "@eof":
+	default:
+		u.Errorf("unknown direction %q", what)
+	}
+	return false
+}
