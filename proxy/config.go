@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -62,6 +63,27 @@ func (s Size) MarshalText() ([]byte, error) {
 		}
 	}
 	return strconv.AppendInt(nil, int64(s), 10), nil
+}
+
+// Defaults is what the section leaves open.
+var Defaults = Config{
+	Listen:  "127.0.0.1:8080",
+	Admin:   "127.0.0.1:8081",
+	MaxBody: 32 << 20,
+	Drain:   30 * time.Second,
+	Timeout: ClientTimeout{Header: 10 * time.Second, Body: 30 * time.Second, Idle: 2 * time.Minute, Write: 30 * time.Second},
+}
+
+func (c Config) withDefaults() Config {
+	c.Listen = cmp.Or(c.Listen, Defaults.Listen)
+	c.Admin = cmp.Or(c.Admin, Defaults.Admin)
+	c.MaxBody = cmp.Or(c.MaxBody, Defaults.MaxBody)
+	c.Drain = cmp.Or(c.Drain, Defaults.Drain)
+	c.Timeout.Header = cmp.Or(c.Timeout.Header, Defaults.Timeout.Header)
+	c.Timeout.Body = cmp.Or(c.Timeout.Body, Defaults.Timeout.Body)
+	c.Timeout.Idle = cmp.Or(c.Timeout.Idle, Defaults.Timeout.Idle)
+	c.Timeout.Write = cmp.Or(c.Timeout.Write, Defaults.Timeout.Write)
+	return c
 }
 
 // Check tells what is wrong with the section, each worded as a path.

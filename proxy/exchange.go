@@ -122,6 +122,11 @@ func (x *exchange) finish() {
 		return
 	}
 	x.open = false
+	if told, ok := x.reply.Stream.(interface{ Failure() error }); ok && x.failure == nil {
+		if err := told.Failure(); err != nil {
+			x.failure = x.fault(err)
+		}
+	}
 	usage, now := x.usage(), time.Now()
 	x.grant.Settle()
 	inFlight.Dec()

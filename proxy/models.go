@@ -131,6 +131,7 @@ func (g *Gateway) served(x *exchange, target *router.Target) []gjson.Result {
 	call.Method, call.Path, call.Query, call.Kind = fasthttp.MethodGet, "/models", nil, wire.Plain
 	call.Header, call.ID, call.Body, call.Form, call.Stream, call.Model, call.AnswerAs = &x.ctx.Request.Header, x.id, nil, nil, false, "", nil
 	call.Timeout = router.Timeout{Connect: 2 * time.Second, FirstToken: 5 * time.Second, Idle: 5 * time.Second, Total: 5 * time.Second}
+	call.Begun = time.Now()
 	if err := g.Providers[target.Provider].Do(call, &x.reply); err != nil {
 		x.conn.server.log.Warn("a provider did not list its models", "provider", target.Provider, "cause", err.Error())
 		return nil

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -24,18 +23,6 @@ type Server struct {
 	log      *slog.Logger
 	draining atomic.Bool
 	owners   *owners
-}
-
-func (c Config) withDefaults() Config {
-	c.Listen = cmp.Or(c.Listen, "127.0.0.1:8080")
-	c.Admin = cmp.Or(c.Admin, "127.0.0.1:8081")
-	c.MaxBody = cmp.Or(c.MaxBody, 32<<20)
-	c.Drain = cmp.Or(c.Drain, 30*time.Second)
-	c.Timeout.Header = cmp.Or(c.Timeout.Header, 10*time.Second)
-	c.Timeout.Body = cmp.Or(c.Timeout.Body, 30*time.Second)
-	c.Timeout.Idle = cmp.Or(c.Timeout.Idle, 2*time.Minute)
-	c.Timeout.Write = cmp.Or(c.Timeout.Write, 30*time.Second)
-	return c
 }
 
 // NewServer makes the server of a first Gateway. Each request becomes one line in log's handler's format, JSON, on

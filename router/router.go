@@ -39,8 +39,12 @@ type Target struct {
 	Timeout  Timeout
 }
 
-// The times an attempt may take where the config says nothing. Reasoning models are silent for minutes.
-var defaultTimeout = Timeout{Connect: 5 * time.Second, FirstToken: 5 * time.Minute, Idle: 5 * time.Minute, Total: 10 * time.Minute}
+// Defaults is what a model's entry leaves open. Reasoning models are silent for minutes.
+var Defaults = Model{
+	Pick:        "in_order",
+	AnswerModel: "served",
+	Timeout:     Timeout{Connect: 5 * time.Second, FirstToken: 5 * time.Minute, Idle: 5 * time.Minute, Total: 10 * time.Minute},
+}
 
 // New checks the models against the providers' names. The error joins all that is wrong, each worded as a path.
 func New(models map[string]Model, providers []string) (*Router, error) {
@@ -62,7 +66,7 @@ func New(models map[string]Model, providers []string) (*Router, error) {
 	slices.SortStableFunc(r.patterns, func(a, b *Route) int { return cmp.Compare(len(b.Name), len(a.Name)) })
 	for _, p := range providers {
 		route := &Route{Name: p + "/*", direct: true}
-		r.add(route, TargetConfig{Provider: p}, defaultTimeout)
+		r.add(route, TargetConfig{Provider: p}, Defaults.Timeout)
 		r.direct[p] = route
 		r.routes = append(r.routes, route)
 	}
@@ -72,7 +76,9 @@ func New(models map[string]Model, providers []string) (*Router, error) {
 func (r *Router) newRoute(name string, m Model, providers []string) (*Route, error) {
 	at := "models." + name
 	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(at+format, args...)) }
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s%w", at, fmt.Errorf(format, args...)))
+	}
 	if strings.TrimSpace(name) == "" || strings.Count(name, "*") > 1 {
 		bad(": a model's name is not empty and has at most one *")
 	}
@@ -131,10 +137,10 @@ func (t Timeout) check(at string) []error {
 }
 
 func (t Timeout) orDefault() Timeout {
-	t.Connect = cmp.Or(t.Connect, defaultTimeout.Connect)
-	t.FirstToken = cmp.Or(t.FirstToken, defaultTimeout.FirstToken)
-	t.Idle = cmp.Or(t.Idle, defaultTimeout.Idle)
-	t.Total = cmp.Or(t.Total, defaultTimeout.Total)
+	t.Connect = cmp.Or(t.Connect, Defaults.Timeout.Connect)
+	t.FirstToken = cmp.Or(t.FirstToken, Defaults.Timeout.FirstToken)
+	t.Idle = cmp.Or(t.Idle, Defaults.Timeout.Idle)
+	t.Total = cmp.Or(t.Total, Defaults.Timeout.Total)
 	return t
 }
 

@@ -159,24 +159,23 @@ func (p program) run(t *testing.T, l *language, url string, all []*recording) []
 	return lines
 }
 
-// command runs the program beside its packages.
+// command runs the program beside its packages: Node finds them nowhere else.
 func (p program) command(t *testing.T, l *language) *exec.Cmd {
-	if p.language == "Node" { // finds packages beside the program only
-		sources, err := filepath.Glob(filepath.Join(l.folder, "*.js"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, source := range sources {
-			raw, err := os.ReadFile(source)
-			if err == nil {
-				err = os.WriteFile(filepath.Join(l.dir, filepath.Base(source)), raw, 0o644)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
+	if p.language != "Node" {
+		return l.run(l.dir, p.file)
 	}
-	return l.run(l.dir, p.file)
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(l.folder)); err != nil {
+		t.Fatal(err)
+	}
+	modules := filepath.Join(dir, "node_modules")
+	if err := os.RemoveAll(modules); err != nil { // of someone who looked at the programs with an editor
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(l.dir, "node_modules"), modules); err != nil {
+		t.Fatal(err)
+	}
+	return l.run(dir, p.file)
 }
 
 // readLines leaves out what is no report, such as warnings of libraries.

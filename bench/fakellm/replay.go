@@ -104,7 +104,7 @@ func LoadSSE(dir string) ([]Exchange, error) {
 func LoadFixtures(dir string) ([]Exchange, error) {
 	var all []Exchange
 	err := eachFile(dir, ".json", func(name string, raw []byte) error {
-		ex := Exchange{Name: name, Method: "POST", Path: pathOf(name, false), Status: statusOf(raw), ContentType: jsonType, Body: raw}
+		ex := Exchange{Name: name, Method: "POST", Path: pathOf(rooted(dir, name), false), Status: statusOf(raw), ContentType: jsonType, Body: raw}
 		all = append(all, ex.measured())
 		return nil
 	})
@@ -112,13 +112,13 @@ func LoadFixtures(dir string) ([]Exchange, error) {
 		return nil, err
 	}
 	err = eachFile(dir, ".chunks.txt", func(name string, raw []byte) error {
-		ex := Exchange{Name: name, Method: "POST", Path: pathOf(name, true), Status: 200, ContentType: sseType, Stream: true}
+		ex := Exchange{Name: name, Method: "POST", Path: pathOf(rooted(dir, name), true), Status: 200, ContentType: sseType, Stream: true}
 		for line := range bytes.Lines(raw) {
 			if line = bytes.TrimSpace(line); len(line) > 0 {
 				ex.Payloads = append(ex.Payloads, line)
 			}
 		}
-		ex.Body = framed(name, ex.Payloads)
+		ex.Body = framed(rooted(dir, name), ex.Payloads)
 		all = append(all, ex.measured())
 		return nil
 	})
@@ -149,6 +149,15 @@ func eachFile(dir, ending string, do func(name string, raw []byte) error) error 
 		return fmt.Errorf("no *%s below %s", ending, dir)
 	}
 	return err
+}
+
+// rooted is name as it is below the folder of all fixtures, of which dir may be a part.
+func rooted(dir, name string) string {
+	full := filepath.ToSlash(filepath.Join(dir, name))
+	if _, below, ok := strings.Cut(full, "provider-fixtures/"); ok {
+		return below
+	}
+	return name
 }
 
 // pathOf is the endpoint that a fixture was recorded from.

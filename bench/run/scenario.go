@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"time"
@@ -142,11 +143,11 @@ func (s *scenario) plan(ctx context.Context, t target) (load.Plan, *load.Sample,
 	return p, one, nil
 }
 
-// request has the same size for every target.
+// request has the same messages for every target: the provider counts their tokens, and must get the same bytes in the end.
 func (s *scenario) request(t target) []byte {
-	model := s.Model
+	body := load.Chat(s.Model, s.Stream, s.Size)
 	if t.rename {
-		model = s.Name
+		body = bytes.Replace(body, fmt.Appendf(nil, "%q", s.Model), fmt.Appendf(nil, "%q", s.Name), 1)
 	}
-	return load.Request(t.addr, t.key, load.Chat(model, s.Stream, s.Size))
+	return load.Request(t.addr, t.key, body)
 }

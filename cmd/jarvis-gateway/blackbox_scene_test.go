@@ -72,6 +72,9 @@ func playFile(t *testing.T, file string) {
 	for _, c := range s.claims {
 		checkAccess(t, c, s.access(c.id))
 	}
+	if testing.Verbose() {
+		t.Log(s.log.String())
+	}
 	keepsSecrets(t, "the log", s.log.String(), tenantKey, upstreamKey, confidence)
 }
 

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"time"
 
 	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy"
@@ -15,7 +14,7 @@ import (
 
 // complete adds what every configuration needs and this one leaves open.
 func (r *reading) complete() {
-	fillZero(&r.Server, serverDefaults())
+	fillZero(&r.Server, proxy.Defaults)
 	e := &environment{lookup: r.lookup, listen: r.Server.Listen, places: r.places}
 	if len(r.Providers) == 0 {
 		providers, models := e.offer()
@@ -39,14 +38,15 @@ func (r *reading) complete() {
 func (c Config) filled() Config {
 	c.Providers, c.Models, c.Tenants = maps.Clone(c.Providers), maps.Clone(c.Models), maps.Clone(c.Tenants)
 	for name, p := range c.Providers {
-		fillZero(&p, provider.Config{MaxConns: 16384})
-		if p.Kind == "openai" {
-			fillZero(&p, provider.Config{BaseURL: "https://api.openai.com/v1"})
+		defaults := provider.Defaults(p.Kind)
+		if len(p.Replicas) > 0 {
+			defaults.BaseURL = ""
 		}
+		fillZero(&p, defaults)
 		c.Providers[name] = p
 	}
 	for name, m := range c.Models {
-		fillZero(&m, modelDefaults())
+		fillZero(&m, router.Defaults)
 		c.Models[name] = m
 	}
 	for name, t := range c.Tenants {
@@ -57,24 +57,6 @@ func (c Config) filled() Config {
 		c.Tenants[name] = t
 	}
 	return c
-}
-
-func serverDefaults() proxy.Config {
-	return proxy.Config{
-		Listen:  "127.0.0.1:8080",
-		Admin:   "127.0.0.1:8081",
-		MaxBody: 32 << 20,
-		Drain:   30 * time.Second,
-		Timeout: proxy.ClientTimeout{Header: 10 * time.Second, Body: 30 * time.Second, Idle: 2 * time.Minute, Write: 30 * time.Second},
-	}
-}
-
-func modelDefaults() router.Model {
-	return router.Model{
-		Pick:        "in_order",
-		AnswerModel: "served",
-		Timeout:     router.Timeout{Connect: 5 * time.Second, FirstToken: 5 * time.Minute, Idle: 5 * time.Minute, Total: 10 * time.Minute},
-	}
 }
 
 // fillZero sets the fields of a struct that are zero to those of defaults, in inner structs too.

@@ -65,8 +65,8 @@ func validate(c *Config) error {
 	return err
 }
 
-// service is a running gateway.
-type service struct {
+// live is a gateway that serves.
+type live struct {
 	source *source
 	log    *slog.Logger
 	proxy  *proxy.Server
@@ -79,7 +79,7 @@ type service struct {
 
 // serve runs the gateway until ctx is done, then drains it.
 func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
-	s := &service{source: newSource(path), log: slog.New(slog.NewJSONHandler(stderr, nil))}
+	s := &live{source: newSource(path), log: slog.New(slog.NewJSONHandler(stderr, nil))}
 	var err error
 	if s.conf, err = s.source.load(); err != nil {
 		return err
@@ -116,7 +116,7 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
 }
 
 // listen opens both ports before anything is promised.
-func (s *service) listen() (data, private net.Listener, err error) {
+func (s *live) listen() (data, private net.Listener, err error) {
 	if data, err = net.Listen("tcp", s.conf.Server.Listen); err != nil {
 		return nil, nil, fmt.Errorf("server.listen: %w", err)
 	}
@@ -127,12 +127,12 @@ func (s *service) listen() (data, private net.Listener, err error) {
 	return data, private, nil
 }
 
-func (s *service) gateway() *proxy.Gateway {
+func (s *live) gateway() *proxy.Gateway {
 	return proxy.NewGateway(s.parts.gate, s.parts.router, s.parts.clients)
 }
 
 // reload builds everything from the config as it is now and swaps it in at once, or keeps what there is and says why.
-func (s *service) reload() {
+func (s *live) reload() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	conf, err := s.source.load()
@@ -161,7 +161,7 @@ func (s *service) reload() {
 }
 
 // drain ends both servers within the configured time.
-func (s *service) drain(adm *admin.Server) error {
+func (s *live) drain(adm *admin.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.conf.Server.Drain)
 	defer cancel()
 	err := s.proxy.Shutdown(ctx)
@@ -175,7 +175,7 @@ func (s *service) drain(adm *admin.Server) error {
 	return err
 }
 
-func (s *service) stamp() {
+func (s *live) stamp() {
 	build, _ := debug.ReadBuildInfo()
 	var goVersion, revision string
 	if build != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // welcome tells whoever started the gateway where it is and what to do next.
-func (s *service) welcome(out io.Writer, data, private string) {
+func (s *live) welcome(out io.Writer, data, private string) {
 	base := "http://" + reachable(data)
 	for _, note := range s.conf.Notes {
 		fmt.Fprintln(out, "note:", note)
@@ -43,7 +43,7 @@ func reachable(addr string) string {
 }
 
 // exampleModel is a name that the printed command can ask for: one of the config, or one that the gateway lists.
-func (s *service) exampleModel(base, key string) string {
+func (s *live) exampleModel(base, key string) string {
 	for _, name := range slices.Sorted(maps.Keys(s.conf.Models)) {
 		if !strings.Contains(name, "*") {
 			return name

@@ -29,6 +29,11 @@ type dialect struct {
 	fault   func(c *Client, status int, head *fasthttp.ResponseHeader, body []byte) *wire.Error
 }
 
+// Defaults is what an entry of a kind leaves open.
+func Defaults(kind string) Config {
+	return Config{BaseURL: dialects[kind].base, MaxConns: defaultMaxConns}
+}
+
 var dialects = map[string]dialect{
 	"openai":    {base: "https://api.openai.com/v1", request: openaiRequest, fault: (*Client).refused},
 	"azure":     {request: azureRequest, fault: (*Client).refused},
