@@ -74,6 +74,9 @@ func (g *Gateway) createResponse(x *exchange) error {
 
 // checkLinks refuses a request that goes on from what is not the tenant's.
 func (x *exchange) checkLinks() error {
+	if x.ep.kind != wire.Response {
+		return nil
+	}
 	if previous := x.body.Get("previous_response_id"); previous.Str != "" {
 		if _, ok := x.mayUse(previous.Str); !ok {
 			return &wire.Error{Status: 400, Type: wire.TypeInvalid, Code: "previous_response_not_found", Param: "previous_response_id",

@@ -15,10 +15,14 @@ func (r *Route) Do(send Send) (target *Target, attempts int, err error) {
 	for _, target = range r.Targets {
 		attempts++
 		err = send(target)
-		var failure *wire.Error
-		if err == nil || !errors.As(err, &failure) || !failure.Failover {
+		if err == nil || !mendable(err) {
 			break
 		}
 	}
 	return target, attempts, err
+}
+
+func mendable(err error) bool {
+	var failure *wire.Error
+	return errors.As(err, &failure) && failure.Failover
 }

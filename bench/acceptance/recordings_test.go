@@ -82,7 +82,9 @@ func newRecording(a fakellm.Exchange) *recording {
 	r.route(&a)
 	if a.Stream {
 		r.Name += ".stream"
-		r.Events = eventsOf(a.Body)
+		if r.Events = eventsOf(a.Body); r.Events == nil {
+			return nil
+		}
 	} else {
 		r.Body = a.Body
 	}
@@ -125,11 +127,17 @@ func (r *recording) route(a *fakellm.Exchange) {
 	}
 }
 
-// eventsOf are the data of a stream's events, without the end mark.
+// eventsOf are the data of a stream's events, without the end mark. A stream that is not JSON throughout has none: no
+// client could read it.
 func eventsOf(stream []byte) (all []json.RawMessage) {
 	for line := range bytes.Lines(stream) {
-		if data, ok := bytes.CutPrefix(line, []byte("data: ")); ok && gjson.ValidBytes(data) {
-			all = append(all, bytes.TrimSpace(data))
+		data, ok := bytes.CutPrefix(bytes.TrimSpace(line), []byte("data: "))
+		switch {
+		case !ok || string(data) == "[DONE]":
+		case !gjson.ValidBytes(data):
+			return nil
+		default:
+			all = append(all, data)
 		}
 	}
 	return all

@@ -13,6 +13,7 @@ type chat struct {
 	limit     int // of completion tokens a choice, -1: none
 	last      string
 	lastRole  string
+	prompt    string   // raw
 	owed      []string // ids of tool calls that still want an answer
 	tools     []tool
 	calls     []tool // to be called in the answer
@@ -76,6 +77,7 @@ func readChat(x *exchange) (render, *apiError) {
 		return nil, err
 	}
 	x.bill.Prompt += c.toolTokens()
+	c.prompt = messages.Raw
 	return c.answer, nil
 }
 

@@ -25,7 +25,7 @@ func (c *chat) answer(x *exchange) (answer, *apiError) {
 	}
 	x.bill.Completion = hidden + deltas
 	x.bill.Reasoning = x.plan.Reasoning * c.n
-	x.bill.Cached = min(x.plan.Cached, x.bill.Prompt)
+	x.bill.Cached = min(x.plan.Cached+x.s.engine.cached(c.prompt), x.bill.Prompt)
 	if x.stream {
 		return answer{ctype: sseType, script: newChatScript(x, c, choices), parts: deltas, hidden: hidden}, nil
 	}
@@ -116,10 +116,13 @@ func (c *chat) wholeChoice(b []byte, x *exchange, i int, ch *choice) []byte {
 		b = append(b, ']')
 	} else {
 		b = ch.text.quoted(b, ch.text.whole())
+		b = append(b, x.shape.noCalls...)
 	}
 	if ch.thought.n > 0 {
 		b = append(b, `,"`+x.shape.reasoning+`":`...)
 		b = ch.thought.quoted(b, ch.thought.whole())
+	} else {
+		b = append(b, x.shape.mute...)
 	}
 	b = append(b, x.shape.message...)
 	b = append(b, `},"logprobs":`...)

@@ -148,3 +148,20 @@ func TestEveryDialectStreamsToAPlainClient(t *testing.T) {
 		want(t, string(kind), res.Header.Get("content-type"), sseType)
 	}
 }
+
+func TestPrefixCache(t *testing.T) {
+	s := start(t, Options{Kind: VLLM, PrefixBlocks: 100})
+	ask := func(last string) int64 {
+		body := `{"model":"fake","messages":[{"role":"system","content":"` + strings.Repeat("long instructions ", 20) + `"},{"role":"user","content":"` + last + `"}]}`
+		return post(t, s, "/v1/chat/completions", body).get("usage.prompt_tokens_details.cached_tokens").Int()
+	}
+	want(t, "cold", ask("one"), 0)
+	want(t, "same beginning", ask("two"), 96)
+	want(t, "metric", metric(t, s, "prefix_cache_hits_total"), "96")
+}
+
+func TestPlanAnswersUnknownPaths(t *testing.T) {
+	s := start(t, Options{APIKey: "k", Plan: func(seen *Seen) Plan { return Plan{Text: "x", Body: []byte(seen.Model)} }})
+	want(t, "answer", post(t, s, "/v1/messages", chatBody("claude", ""), "authorization: Bearer k").body, "claude")
+	want(t, "wrong key", post(t, s, "/v1/messages", chatBody("claude", "")).status, 401)
+}

@@ -1,6 +1,9 @@
 package fakellm
 
-import "sync"
+import (
+	"hash/crc32"
+	"sync"
+)
 
 // engine is the state of an inference engine: what runs, what waits, what it has done. Without a bound on what runs it only counts.
 type engine struct {
@@ -16,6 +19,9 @@ type engine struct {
 	generated int
 	whole     int // answers that were finished
 	aborted   int
+
+	blocks     int
+	young, old map[uint32]bool // prefix cache
 }
 
 // Load is what an engine tells of itself in its metrics.
@@ -27,10 +33,40 @@ type Load struct {
 // kvTokens is the size of the pretended KV cache.
 const kvTokens = 100_000
 
-func (e *engine) init(slots int) {
-	if slots > 0 {
-		e.slots = make(chan struct{}, slots)
+func (e *engine) init(o Options) {
+	if o.MaxRunning > 0 {
+		e.slots = make(chan struct{}, o.MaxRunning)
 	}
+	e.blocks = o.PrefixBlocks
+}
+
+// cached is how many tokens of the prompt are in the prefix cache, which holds all of the prompt from now on. The oldest half of
+// the cache makes room when it is full.
+func (e *engine) cached(prompt string) int {
+	if e.blocks == 0 {
+		return 0
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	hits, sum := 0, uint32(0)
+	for at := 0; at+prefixBlock <= len(prompt); at += prefixBlock {
+		sum = crc32.Update(sum, castagnoli(), []byte(prompt[at:at+prefixBlock]))
+		if !e.young[sum] && !e.old[sum] {
+			e.remember(sum)
+		} else if hits == at/prefixBlock {
+			hits++
+		}
+	}
+	return tokensOf(prompt[:hits*prefixBlock])
+}
+
+const prefixBlock = 64
+
+func (e *engine) remember(sum uint32) {
+	if e.young == nil || len(e.young) >= e.blocks/2+1 {
+		e.old, e.young = e.young, map[uint32]bool{}
+	}
+	e.young[sum] = true
 }
 
 // acquire waits for a turn of generating. False: the peer left meanwhile.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidwall/gjson"
 	"github.com/valyala/fasthttp"
 )
 
@@ -24,6 +25,7 @@ type exchange struct {
 	authorization, apiKey, ctype string // header fields
 	seed                         uint32 // of everything generated: a digest of the request
 
+	denied bool // the key is wrong
 	model  string
 	stream bool
 	plan   Plan
@@ -69,7 +71,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	}
 	x := s.open(ctx, path, query)
 	defer x.close()
-	make, refused := x.read()
+	work, refused := x.read()
 	if err := x.decide(); err != nil && refused == nil {
 		refused = err
 	}
@@ -77,14 +79,14 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	if !x.hold() || x.breakEarly() {
 		return
 	}
-	x.send(x.answer(make, refused))
+	x.send(x.answer(work, refused))
 }
 
 func (s *Server) open(ctx *fasthttp.RequestCtx, path, query string) *exchange {
 	c := connOf(ctx.Conn())
 	x := &c.x
 	*x = exchange{s: s, ctx: ctx, c: c, path: path, query: query, body: ctx.Request.Body(), timer: x.timer, shape: s.dialect.shape}
-	x.seed = crc32.Update(uint32(len(x.body)), castagnoli, x.body)
+	x.seed = crc32.Update(uint32(len(x.body)), castagnoli(), x.body)
 	s.counters.requests.Add(1)
 	if !s.o.Quiet || s.planner.Load() != nil {
 		x.rec = x.record()
@@ -93,7 +95,7 @@ func (s *Server) open(ctx *fasthttp.RequestCtx, path, query string) *exchange {
 	return x
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) } // made once by the library, in hardware
 
 func (x *exchange) record() *record {
 	r := &record{Seen: Seen{
@@ -110,12 +112,23 @@ func (x *exchange) record() *record {
 func (x *exchange) read() (render, *apiError) {
 	read, err := x.s.dialect.route(x)
 	if err != nil {
-		return nil, err
+		x.peek()
 	}
-	if err := x.s.dialect.admit(x); err != nil {
+	if e := x.s.dialect.admit(x); e != nil {
+		x.denied = true
+		return nil, e
+	}
+	if err != nil {
 		return nil, err
 	}
 	return read(x)
+}
+
+// peek finds model and stream in a request for an endpoint that is not known; a plan may still have an answer to it.
+func (x *exchange) peek() {
+	for _, key := range []string{"model", "stream"} {
+		x.top(key, gjson.GetBytes(x.body, key))
+	}
 }
 
 // decide picks the plan: the server's, changed by what the model name asks for.
@@ -199,9 +212,11 @@ func (x *exchange) stall() bool {
 }
 
 // answer makes the answer that plan and request call for.
-func (x *exchange) answer(make render, refused *apiError) answer {
+func (x *exchange) answer(work render, refused *apiError) answer {
 	p := &x.plan
 	switch {
+	case x.denied:
+		return x.fail(refused)
 	case p.Body != nil:
 		x.bill = recordedUsage(p.Status, p.Body)
 		return answer{status: p.Status, ctype: jsonType, body: p.Body}
@@ -214,7 +229,7 @@ func (x *exchange) answer(make render, refused *apiError) answer {
 	case p.Fault == GarbageEvents, p.Fault == InStreamErrorFirst, p.Fault == InStreamErrorMid && !x.stream:
 		return x.broken()
 	}
-	a, err := make(x)
+	a, err := work(x)
 	if err != nil {
 		return x.fail(err)
 	}

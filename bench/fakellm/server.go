@@ -43,7 +43,8 @@ type Options struct {
 	Lenient    bool // let unknown top-level request fields pass; OpenAI and Azure refuse them
 	FlatErrors bool // vLLM only: the older error shape {"object":"error",...}
 
-	MaxRunning int // answers generated at a time, the others wait their turn (vLLM's max_num_seqs); 0: no bound
+	MaxRunning   int // answers generated at a time, the others wait their turn (vLLM's max_num_seqs); 0: no bound
+	PrefixBlocks int // size of a prefix cache in blocks of 64 bytes, the beginnings of chats that need no computing again; 0: none
 
 	Clock func() time.Time // for created fields; nil: a fixed moment
 }
@@ -83,7 +84,7 @@ func Start(o Options) (*Server, error) {
 		return nil, errors.Join(err, s.watcher.close())
 	}
 	s.log.init()
-	s.engine.init(o.MaxRunning)
+	s.engine.init(o)
 	s.SetPlan(o.Plan)
 	return s, s.serveOn(s.ln)
 }

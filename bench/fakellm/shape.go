@@ -3,6 +3,8 @@ package fakellm
 // shape is how a provider's OpenAI-like JSON differs from the others': pieces of JSON that are put in at fixed places.
 type shape struct {
 	message string // at the end of a message
+	noCalls string // in a message without tool calls
+	mute    string // in a message without shown reasoning
 	choice  string // at the end of a choice of a whole answer
 	whole   string // at the end of a whole answer
 	chunk   string // of a stream event, next to id and model

@@ -14,6 +14,8 @@ func vllmDialect() dialect {
 	return dialect{
 		shape: &shape{
 			message:   `,"refusal":null,"annotations":null,"audio":null,"function_call":null`,
+			noCalls:   `,"tool_calls":[]`,
+			mute:      `,"reasoning_content":null`,
 			choice:    `,"stop_reason":null,"token_ids":null`,
 			whole:     `,"service_tier":null,"system_fingerprint":null`,
 			delta:     `,"token_ids":null`,

@@ -75,7 +75,7 @@ func (c *conn) hangUp() error {
 
 func (c *conn) close() error { return errors.Join(c.alarm.close(), c.hangUp()) }
 
-// exchange sends the plan's request and judges the reply. first is when the reply's head, or a stream's first event, had come.
+// exchange sends the plan's request and judges the reply. first is when the reply's head, or a stream's first token, had come.
 func (c *conn) exchange(ctx context.Context, p *Plan) (first time.Time, err error) {
 	n, err := c.connect(ctx)
 	if err != nil {
@@ -107,7 +107,7 @@ func (c *conn) receive() (h head, first time.Time, err error) {
 	if err = c.in.body(h, &c.answer); err != nil {
 		return h, first, err
 	}
-	if c.answer.stream && c.answer.events.n > 0 {
+	if c.answer.stream && !c.answer.events.first.IsZero() {
 		first = c.answer.events.first
 	}
 	return h, first, nil

@@ -88,7 +88,7 @@ type events struct {
 	n     int
 	text  uint64
 	done  bool
-	first time.Time // when the first event was complete
+	first time.Time // when the first event with content was complete
 	fault string
 }
 
@@ -135,10 +135,12 @@ func (e *events) line(l []byte) {
 	case bytes.HasPrefix(data, errorHead):
 		e.fault = fmt.Sprintf("error event: %.200q", data)
 	}
-	if e.n++; e.n == 1 {
-		e.first = time.Now()
+	e.n++
+	c := content(data)
+	if len(c) > 0 && e.first.IsZero() {
+		e.first = time.Now() // a role without text is no token, and a gateway may hold it back
 	}
-	e.text = sum(e.text, content(data))
+	e.text = sum(e.text, c)
 }
 
 func (e *events) check(want *Expect) error {

@@ -6,6 +6,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -31,7 +32,7 @@ type Result struct {
 	Events                int64 // of all right streams
 	Elapsed               time.Duration
 	Latency               *hdrhistogram.Histogram // microseconds until the reply was complete
-	First                 *hdrhistogram.Histogram // microseconds until the reply's head, or until a stream's first event
+	First                 *hdrhistogram.Histogram // microseconds until the reply's head, or until a stream's first token
 	Fault                 error                   // the first wrong or lost reply
 }
 
@@ -85,6 +86,19 @@ func (l *Load) Close() error {
 		errs = append(errs, c.close())
 	}
 	return errors.Join(errs...)
+}
+
+// Warm has every connection answered once, all at the same time. A server may give up a connection that it accepted and
+// that stays silent, long before it gives up one that waits for its next request.
+func (l *Load) Warm(ctx context.Context) error {
+	errs := make([]error, len(l.conns))
+	var wg sync.WaitGroup
+	for i, c := range l.conns {
+		c.limit(time.Now().Add(l.plan.Patience))
+		wg.Go(func() { _, errs[i] = c.exchange(ctx, &l.plan) })
+	}
+	wg.Wait()
+	return cmp.Or(errs...)
 }
 
 // Run sends for d and returns once every reply has come or is lost. It may be called again, one call at a time.

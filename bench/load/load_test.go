@@ -204,6 +204,36 @@ func TestStopsWithTheContext(t *testing.T) {
 	}
 }
 
+func TestWarmUsesEveryConnection(t *testing.T) {
+	answered := make(chan int, 10)
+	addr := upstream(t, func(n int) string {
+		answered <- n
+		return plainReply(plainBody)
+	})
+	p := plan(addr, false)
+	p.Conns = 3
+	l, err := Open(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err = l.Warm(t.Context()); err != nil || len(answered) != 3 {
+		t.Errorf("%d requests, %v; want 3", len(answered), err)
+	}
+}
+
+// A stream's first token is its first text, not the event before that names the role.
+func TestFirstToken(t *testing.T) {
+	var e events
+	e.reset()
+	for i, ev := range streamEvents("a", "b") {
+		e.part([]byte(sse(ev)))
+		if seen := !e.first.IsZero(); seen != (i >= 1) {
+			t.Errorf("after event %d: first token seen is %v", i, seen)
+		}
+	}
+}
+
 func TestAdd(t *testing.T) {
 	p := plan(upstream(t, always(plainReply(plainBody))), false)
 	a, b := runFor(t, p, 10*time.Millisecond), runFor(t, p, 10*time.Millisecond)

@@ -162,7 +162,7 @@ func (r *reader) body(h head, s sink) error {
 	}
 }
 
-// take hands the next n bytes to s as they arrive: a stream's first event is timed here, not when its chunk is complete.
+// take hands the next n bytes to s as they arrive: a stream's first token is timed here, not when its chunk is complete.
 func (r *reader) take(n int, s sink) error {
 	for n > 0 {
 		if r.pos == r.end {

@@ -59,12 +59,12 @@ func parse(args []string) (o options, err error) {
 	f.BoolVar(&o.self, "self", false, "put a second bare proxy in the gateway's place: shows the rig's own error")
 	names := f.String("scenarios", "", "of "+strings.Join(scenarioNames(), ",")+"; empty: all")
 	only := f.String("only", strings.Join(targetNames, ","), "what to measure")
-	quick := f.Bool("quick", false, "2 rounds of 800ms: a minute, good for a look")
+	quick := f.Bool("quick", false, "2 rounds of 1s: a minute, good for a look")
 	if err = f.Parse(args); err != nil {
 		return o, flag.ErrHelp // Parse has said what is wrong
 	}
 	if *quick {
-		o.rounds, o.duration = 2, 800*time.Millisecond
+		o.rounds, o.duration = 2, time.Second
 	}
 	if o.scenarios, err = choose("scenario", *names, scenarioNames()); err != nil {
 		return o, err

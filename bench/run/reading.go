@@ -16,7 +16,7 @@ type reading struct {
 	Round     int     `json:"round"`
 	CPU       float64 `json:"cpu_us,omitempty"`        // microseconds per request, of streams per event
 	PerSecond float64 `json:"per_second"`              // requests, of streams events
-	P50       float64 `json:"p50_us"`                  // of latency, of streams until the first event
+	P50       float64 `json:"p50_us"`                  // of latency, of streams until the first token
 	P99       float64 `json:"p99_us"`                  //
 	Idle      float64 `json:"idle_mib,omitempty"`      // memory before the first request
 	Open1000  float64 `json:"open_1000_kib,omitempty"` // memory per open stream
@@ -31,7 +31,7 @@ type reading struct {
 type tally struct {
 	cpu      time.Duration
 	sum      *load.Result
-	p50, p99 [2][]float64 // of latency and of the first event, by turn
+	p50, p99 [2][]float64 // of latency and of the first token, by turn
 }
 
 func (y *tally) run(ctx context.Context, t target, l *load.Load, d time.Duration) error {

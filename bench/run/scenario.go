@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -15,7 +16,7 @@ type scenario struct {
 	About  string
 	Model  string  // the simulated provider's plan for the reply
 	Size   int     // of the request's body
-	Stream bool    // then CPU counts per event and latency until the first one
+	Stream bool    // then CPU counts per event and latency until the first token
 	Rate   float64 // requests per second; 0: as many as the connections carry
 	Conns  int
 	Held   bool // streams that stay open: see held.go
@@ -34,7 +35,7 @@ var scenarios = []scenario{
 	{Name: "10k", About: "10 KiB request, saturation", Model: shortReply, Size: 10 << 10, Conns: 32},
 	{Name: "10k-1000", About: "the same at 1,000/s", Model: shortReply, Size: 10 << 10, Rate: 1000, Conns: 32},
 	{Name: "100k", About: "100 KiB request, saturation", Model: shortReply, Size: 100 << 10, Conns: 16},
-	{Name: "paced", About: "100 streams at a time, an event each 15 ms", Model: pacedReply, Size: 300, Stream: true, Rate: 130, Conns: 256},
+	{Name: "paced", About: "100 streams at a time, an event each 15 ms", Model: pacedReply, Size: 300, Stream: true, Rate: 130, Conns: 128},
 	{Name: "burst", About: "16 streams of 200 events without a pause", Model: burstReply, Size: 300, Stream: true, Conns: 16},
 	{Name: "held", About: "1,000 and 5,000 open streams, an event each second", Model: heldReply, Size: 300, Stream: true, Held: true},
 }
@@ -121,8 +122,8 @@ func (s *scenario) connect(ctx context.Context, b *bench) (loads []*load.Load, e
 			return loads, fmt.Errorf("%s: %w", t.name, err)
 		}
 		loads = append(loads, l)
-		if r := l.Run(ctx, 500*time.Millisecond); r.Fault != nil {
-			return loads, fmt.Errorf("%s: while warming up: %w", t.name, r.Fault)
+		if err = cmp.Or(l.Warm(ctx), l.Run(ctx, 500*time.Millisecond).Fault); err != nil {
+			return loads, fmt.Errorf("%s: while warming up: %w", t.name, err)
 		}
 	}
 	return loads, nil

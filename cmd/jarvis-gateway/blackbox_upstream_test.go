@@ -73,7 +73,7 @@ func (u *upstream) addr() string { return u.ln.Addr().String() }
 
 // script sets what is answered next. In an answer, status and headers may be left out; lines that begin with @ are
 // directions: @wait until the client has seen something of the answer, @cut and @reset the connection, @hang until the
-// gateway hangs up, @eof ends an answer by the connection's end.
+// gateway hangs up, @eof ends an answer by the connection's end. With a header X-Framing the body goes out as it is.
 func (u *upstream) script(replies ...string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -184,9 +184,10 @@ func (u *upstream) play(conn net.Conn, br *bufio.Reader, reply string, begun cha
 	if !has("content-type") && body != "" {
 		head += map[bool]string{true: "Content-Type: text/event-stream\r\n", false: "Content-Type: application/json\r\n"}[isEvents(body)]
 	}
-	chunked := has("transfer-encoding")
+	raw := has("x-framing") // the script has done it all
+	chunked := has("transfer-encoding") && !raw
 	switch {
-	case chunked, has("content-length"), strings.Contains(body, "@eof"):
+	case raw, chunked, has("content-length"), strings.Contains(body, "@eof"):
 	case isEvents(body):
 		chunked, head = true, head+"Transfer-Encoding: chunked\r\n"
 	default:

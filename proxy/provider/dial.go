@@ -3,6 +3,7 @@ package provider
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -139,3 +140,11 @@ type dialError struct{ err error }
 
 func (e *dialError) Error() string { return "connect: " + e.err.Error() }
 func (e *dialError) Unwrap() error { return e.err }
+
+func unreached(err error) bool {
+	if err == nil {
+		return false
+	}
+	var e *dialError
+	return errors.As(err, &e)
+}

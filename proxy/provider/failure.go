@@ -47,15 +47,22 @@ func (c *Client) refused(status int, head *fasthttp.ResponseHeader, body []byte)
 		e.Failover = true
 		return e
 	case status == 429:
-		return rateLimited(retryAfter(head), cause)
+		e := rateLimited(retryAfter(head), cause)
+		e.Final = unwanted(head)
+		return e
 	case status == 408 || status == 504:
 		return failed(&timeoutError{cause})
 	case status >= 400 && status < 500 && status != 424 && status != 425:
 		return c.callersFault(status, body, cause)
 	}
 	e := upstreamError(cause)
-	e.Retry = retryAfter(head)
+	e.Retry, e.Final = retryAfter(head), unwanted(head)
 	return e
+}
+
+// unwanted tells that the provider asks not to be tried again.
+func unwanted(head *fasthttp.ResponseHeader) bool {
+	return string(head.Peek("X-Should-Retry")) == "false"
 }
 
 func rateLimited(after time.Duration, cause error) *wire.Error {
@@ -97,7 +104,7 @@ func (c *Client) callersFault(status int, body []byte, cause error) *wire.Error 
 		}
 		return e
 	}
-	object = c.redact(object)
+	object = c.redactJSON(object)
 	fields := gjson.ParseBytes(object)
 	if isOpenAIError(fields) {
 		e.Raw = object

@@ -215,8 +215,7 @@ func (c *Client) Close() {
 // is not binary; an error is a *wire.Error or ErrAborted. Replicas that cannot be connected to are passed over.
 func (c *Client) Do(call *Call, reply *wire.Reply) error {
 	err := c.try(call, reply)
-	var unreached *dialError
-	for left := len(c.hosts) - 1; left > 0 && errors.As(err, &unreached) && !call.Abort.Fired(); left-- {
+	for left := len(c.hosts) - 1; left > 0 && unreached(err) && !call.Abort.Fired(); left-- {
 		err = c.try(call, reply)
 	}
 	switch {
@@ -231,8 +230,7 @@ func (c *Client) Do(call *Call, reply *wire.Reply) error {
 func (c *Client) try(call *Call, reply *wire.Reply) error {
 	h := c.choose()
 	if err := c.send(h, call); err != nil {
-		var unreached *dialError
-		if errors.As(err, &unreached) {
+		if unreached(err) {
 			h.resting.Store(time.Now().Add(restAfterRefusal).UnixNano())
 		}
 		return err

@@ -3,6 +3,7 @@ package provider
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"net/url"
 	"regexp"
 	"slices"
@@ -41,4 +42,27 @@ func (c *Client) redact(text []byte) []byte {
 		text = bytes.ReplaceAll(text, secret, []byte(hidden))
 	}
 	return address.ReplaceAll(text, []byte(hidden))
+}
+
+// redactJSON redacts a JSON document, also of what is written in escapes: .NET, for one, writes + as \u002B.
+func (c *Client) redactJSON(doc []byte) []byte {
+	if bytes.Contains(doc, []byte(`\u`)) || bytes.Contains(doc, []byte(`\/`)) {
+		if plain := unescaped(doc); !bytes.Equal(c.redact(plain), plain) {
+			doc = plain
+		}
+	}
+	return c.redact(doc)
+}
+
+// unescaped is the document with as few escapes as can be.
+func unescaped(doc []byte) []byte {
+	var v any
+	var out bytes.Buffer
+	in, enc := json.NewDecoder(bytes.NewReader(doc)), json.NewEncoder(&out)
+	in.UseNumber()
+	enc.SetEscapeHTML(false)
+	if in.Decode(&v) != nil || enc.Encode(v) != nil {
+		return doc
+	}
+	return bytes.TrimSpace(out.Bytes())
 }

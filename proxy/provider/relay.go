@@ -257,7 +257,7 @@ func (r *relay) see(ev []byte) bool {
 // which go on as they are unless they name what clients must not know.
 func (r *relay) seeFailure(data []byte) bool {
 	failure := r.client.inStream(data)
-	if r.kind == wire.Response && r.committed() && bytes.Equal(r.client.redact(data), data) {
+	if r.kind == wire.Response && r.committed() && bytes.Equal(r.client.redactJSON(data), data) {
 		r.last, r.failure = true, failure
 		return true
 	}

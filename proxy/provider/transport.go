@@ -163,6 +163,9 @@ func (h *host) exchange(conn *upstreamConn, req *fasthttp.Request, res *response
 }
 
 func isTimeout(err error) bool {
+	if err == nil {
+		return false
+	}
 	var e net.Error
 	return errors.As(err, &e) && e.Timeout()
 }

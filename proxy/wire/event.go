@@ -36,7 +36,7 @@ func (k Kind) Classify(data []byte) EventClass {
 	case Response:
 		return classifyTyped(data)
 	}
-	if errorKeyIn(data) && gjson.GetBytes(data, "error").IsObject() || gjson.GetBytes(data, "type").Str == "error" {
+	if errorKeyIn(data) && gjson.Get(alias(data), "error").IsObject() || gjson.Get(alias(data), "type").Str == "error" {
 		return Failure
 	}
 	return Content
@@ -49,16 +49,16 @@ func errorKeyIn(data []byte) bool { return bytes.Contains(data, errorKey) }
 
 func classifyChunk(data []byte) EventClass {
 	if errorKeyIn(data) {
-		if e := gjson.GetBytes(data, "error"); e.Exists() && e.Type != gjson.Null {
+		if e := gjson.Get(alias(data), "error"); e.Exists() && e.Type != gjson.Null {
 			return Failure
 		}
 		// vLLM before 0.10: the error object is the event itself.
-		if gjson.GetBytes(data, "object").Str == "error" {
+		if gjson.Get(alias(data), "object").Str == "error" {
 			return Failure
 		}
 	}
 	class := Preamble
-	gjson.GetBytes(data, "choices").ForEach(func(_, choice gjson.Result) bool {
+	gjson.Get(alias(data), "choices").ForEach(func(_, choice gjson.Result) bool {
 		if reason := choice.Get("finish_reason"); reason.Type == gjson.String && reason.Str != "" {
 			class = Last
 			return false
@@ -87,7 +87,7 @@ func hasContent(delta gjson.Result) bool {
 }
 
 func classifyTyped(data []byte) EventClass {
-	switch t := gjson.GetBytes(data, "type").Str; t {
+	switch t := gjson.Get(alias(data), "type").Str; t {
 	case "response.created", "response.queued", "response.in_progress", "keepalive":
 		return Preamble
 	case "response.completed", "response.incomplete":
@@ -95,7 +95,7 @@ func classifyTyped(data []byte) EventClass {
 	case "response.failed", "error":
 		return Failure
 	case "":
-		if gjson.GetBytes(data, "error").IsObject() {
+		if gjson.Get(alias(data), "error").IsObject() {
 			return Failure
 		}
 	}
@@ -106,11 +106,11 @@ func classifyTyped(data []byte) EventClass {
 // flat object that older vLLM sends. It is nil when data holds none.
 func ErrorIn(data []byte) []byte {
 	for _, path := range []string{"error", "response.error"} {
-		if v := gjson.GetBytes(data, path); v.IsObject() {
+		if v := gjson.Get(alias(data), path); v.IsObject() {
 			return []byte(v.Raw)
 		}
 	}
-	if v := gjson.GetBytes(data, "error"); v.Type == gjson.String {
+	if v := gjson.Get(alias(data), "error"); v.Type == gjson.String {
 		return append(AppendString([]byte(`{"message":`), v.Str), '}')
 	}
 	root := gjson.ParseBytes(data)

@@ -35,5 +35,5 @@ func (r *Reply) Close() {
 	if r.Release != nil {
 		r.Release()
 	}
-	*r = Reply{}
+	*r = Reply{Header: r.Header[:0]}
 }

@@ -22,7 +22,7 @@ func (u Usage) Total() int64 { return u.Prompt + u.Completion }
 func ReadUsage(object []byte) Usage {
 	var u Usage
 	var total int64
-	gjson.ParseBytes(object).ForEach(func(k, v gjson.Result) bool {
+	gjson.Parse(alias(object)).ForEach(func(k, v gjson.Result) bool {
 		switch k.Str {
 		case "prompt_tokens", "input_tokens":
 			u.Prompt = tokens(v)
@@ -57,12 +57,12 @@ func FindUsage(answer []byte) []byte {
 		return nil
 	}
 	// The member nearly always stands near the end: then reading from there on is enough.
-	if v := gjson.ParseBytes(answer[at:]); v.IsObject() && closesOne(answer[at+len(v.Raw):]) {
+	if v := gjson.Parse(alias(answer[at:])); v.IsObject() && closesOne(answer[at+len(v.Raw):]) {
 		return answer[at : at+len(v.Raw)]
 	}
-	v := gjson.GetBytes(answer, "usage")
+	v := gjson.Get(alias(answer), "usage")
 	if !v.IsObject() {
-		v = gjson.GetBytes(answer, "response.usage")
+		v = gjson.Get(alias(answer), "response.usage")
 	}
 	if !v.IsObject() {
 		return nil

@@ -89,13 +89,14 @@ function classes(openai) {
   ]
 }
 
-// streams that fail after they began: what came so far stays, then the error is thrown.
+// streams that fail after they began: what came so far stays, then the error is thrown. A failure right behind the first
+// words would still be an ordinary error, so the provider takes its time.
 function streams(openai) {
   return ['error-mid', 'cut', 'reset-mid'].map((fault) => call(`stream with ${fault}`, async (upstream) => {
     upstream.push({ id: fault, requests: 1 })
     let text = ''
     const e = await fails(async () => {
-      for await (const chunk of await openai.chat.completions.create(ask(`id=${fault}&fault=${fault}`, { stream: true }))) {
+      for await (const chunk of await openai.chat.completions.create(ask(`id=${fault}&fault=${fault}&event_delay_ms=20`, { stream: true }))) {
         text += chunk.choices[0]?.delta.content ?? ''
       }
     })

@@ -2,8 +2,10 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -12,25 +14,26 @@ import (
 )
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
+	if err := run(os.Args[1:], os.Stdout, stop); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "serve:", err)
 		os.Exit(1)
 	}
 }
 
-func run(args []string) error {
+// run prints one line with the URL, then serves until stop.
+func run(args []string, out io.Writer, stop <-chan os.Signal) error {
 	o, err := options(args)
 	if err != nil {
 		return err
 	}
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
 	s, err := fakellm.Start(o)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	fmt.Println(s.URL())
+	fmt.Fprintln(out, s.URL())
 	<-stop
 	return nil
 }
@@ -45,6 +48,7 @@ func options(args []string) (fakellm.Options, error) {
 	f.BoolVar(&o.TLS, "tls", false, "serve HTTPS with a certificate of its own")
 	f.BoolVar(&o.Lenient, "lenient", false, "accept unknown request fields")
 	f.IntVar(&o.MaxRunning, "max-running", 0, "answers generated at a time, 0: no bound")
+	f.IntVar(&o.PrefixBlocks, "prefix-blocks", 0, "size of the prefix cache in blocks of 64 bytes, 0: none")
 	f.IntVar(&o.Default.Tokens, "tokens", 0, "completion tokens of an answer, 0: 16")
 	f.IntVar(&o.Default.Size, "size", 0, "bytes of an answer's text, 0: as the tokens make it")
 	f.DurationVar(&o.Default.Delay, "delay", 0, "wait before the headers")
