@@ -203,18 +203,37 @@ func reportsUsage(events []json.RawMessage) bool {
 	return last.Get("usage").IsObject() && last.Get("choices.#").Int() == 0
 }
 
-// plain tells answers that every client can read: no tools of the provider's own.
+// plain tells answers that every client can read: no tools of the provider's own, and one answer after the other.
 func plain(r *recording) bool {
 	switch r.Endpoint {
 	case "chat/completions":
-		return true
+		return len(r.Final.Choices) == 1 && !bytes.Contains(r.Body, []byte(`"audio": {`))
 	case "responses":
 		for _, item := range r.Final.response.Get("output").Array() {
 			if kind := item.Get("type").Str; kind != "message" && kind != "function_call" && kind != "reasoning" {
 				return false
 			}
 		}
-		return r.Final.Finish == "completed"
+		return r.Final.Finish == "completed" && (!r.Stream || r.coherent())
 	}
 	return false
+}
+
+// coherent tells streams whose events tell of one response, the one at the end: some recordings were put together of
+// several or had parts cut out.
+func (r *recording) coherent() bool {
+	text, ends := "", 0
+	for _, raw := range r.Events {
+		event := gjson.ParseBytes(raw)
+		switch event.Get("type").Str {
+		case "response.output_text.delta":
+			text += event.Get("delta").Str
+		case "response.completed":
+			ends++
+		}
+		if response := event.Get("response.id"); response.Exists() && response.Str != r.Final.ID {
+			return false
+		}
+	}
+	return ends == 1 && text == r.Final.Text
 }

@@ -62,7 +62,7 @@ func scriptIn(body []byte) (url.Values, bool) {
 }
 
 func (u *upstreams) plan(s *fakellm.Seen) fakellm.Plan {
-	if r := u.recorded[s.Model]; r != nil {
+	if r := u.recorded[strings.TrimSuffix(s.Model, version)+version]; r != nil {
 		p := fakellm.Replay(r.answer)
 		p.ByteAtATime = u.turn(s.Model)%2 == 0 && len(p.SSE) < 16<<10
 		return p

@@ -16,7 +16,10 @@ type call struct {
 }
 
 func (c *chat) answer(x *exchange) (answer, *apiError) {
-	choices := make([]choice, c.n)
+	choices := c.one[:]
+	if c.n > 1 {
+		choices = make([]choice, c.n)
+	}
 	hidden, deltas := 0, 0
 	for i := range choices {
 		choices[i] = c.choice(x, i)

@@ -149,6 +149,7 @@ type conn struct {
 	hangUp  atomic.Bool   // the next read finds the end of the connection
 	x       exchange
 	scratch []byte
+	memo    *memo
 }
 
 // connOf finds the accepted connection below whatever wraps it.

@@ -25,11 +25,12 @@ type exchange struct {
 	authorization, apiKey, ctype string // header fields
 	seed                         uint32 // of everything generated: a digest of the request
 
-	denied bool // the key is wrong
-	model  string
-	stream bool
-	plan   Plan
-	shape  *shape
+	denied   bool // the key is wrong
+	violated bool
+	model    string
+	stream   bool
+	plan     Plan
+	shape    *shape
 
 	bill    Usage
 	sent    int // stream events

@@ -85,6 +85,7 @@ func (x *exchange) hopByHop(name, value string) {
 }
 
 func (x *exchange) violation(format string, args ...any) {
+	x.violated = true
 	x.s.counters.violations.Add(1)
 	if x.rec != nil {
 		x.rec.Violations = append(x.rec.Violations, fmt.Sprintf(format, args...))

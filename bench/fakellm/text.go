@@ -1,7 +1,6 @@
 package fakellm
 
 import (
-	"hash/crc32"
 	"strings"
 	"unicode/utf8"
 
@@ -72,8 +71,7 @@ func (x *exchange) say(i int, asked string, limit int) pieces {
 	if n == 0 {
 		n = 16
 	}
-	digest := crc32.Checksum([]byte(asked), castagnoli())
-	out := pieces{n: n, from: (int(digest) + 7*i) % 64, plain: true, size: p.Size}
+	out := pieces{n: n, from: (digest(asked) + 7*i) % 64, plain: true, size: p.Size}
 	if p.Size > 0 {
 		out.n = min(n, p.Size)
 		start := out.from * 5
@@ -85,6 +83,15 @@ func (x *exchange) say(i int, asked string, limit int) pieces {
 		}
 	}
 	return out.limited(limit)
+}
+
+// digest is a number that follows from the end of s.
+func digest(s string) int {
+	h := uint32(2166136261)
+	for i := max(0, len(s)-32); i < len(s); i++ {
+		h = (h ^ uint32(s[i])) * 16777619
+	}
+	return int(h >> 8)
 }
 
 func (p pieces) limited(limit int) pieces {

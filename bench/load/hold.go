@@ -35,7 +35,7 @@ func NewHeld(addr string, request []byte) *Held { return &Held{addr: addr, reque
 
 // Grow opens streams until there are n, and returns when each has brought its first event.
 func (h *Held) Grow(ctx context.Context, n int) error {
-	const atOnce = 64 // more would overflow the accept queue and measure SYN retries
+	const atOnce = 1000 // many, as a gateway may hold an event back until the next; few enough for the accept queue
 	slots := make(chan struct{}, atOnce)
 	fresh := make([]*held, 0, n-len(h.streams))
 	for len(h.streams) < n && ctx.Err() == nil {

@@ -9,15 +9,14 @@ import (
 	"jarvis-gateway/bench/load"
 )
 
-const (
-	heldRounds = 3           // memory varies little from process to process
-	settle     = time.Second // for goroutines of the start to end, and buffers of the opening to be given back
-)
+// settle is for goroutines of the start to end, and buffers of the opening to be given back.
+const settle = time.Second
 
 // measureHeld opens streams through a fresh process each time, as memory that was used once is not given back soon.
 func (s *scenario) measureHeld(ctx context.Context, b *bench) ([]reading, error) {
 	var out []reading
-	for round := range min(b.rounds, heldRounds) {
+	rounds := (b.rounds + 1) / 2 // memory varies little from process to process
+	for round := range rounds {
 		for _, t := range b.targets {
 			if t.process == 0 {
 				continue
@@ -28,7 +27,7 @@ func (s *scenario) measureHeld(ctx context.Context, b *bench) ([]reading, error)
 			}
 			r.Round = round + 1
 			out = append(out, r)
-			progress("%-10s %d/%d  %s", s.Name, r.Round, min(b.rounds, heldRounds), r)
+			progress("%-10s %d/%d  %s", s.Name, r.Round, rounds, r)
 		}
 	}
 	return out, nil

@@ -144,8 +144,7 @@ func (s *stage) playScene(t *testing.T, scene *scene) {
 
 func (s *stage) playOnce(t *testing.T, scene *scene, m manner) {
 	for i, u := range s.servers {
-		u.manner = m
-		u.script(scene.replies[i]...)
+		u.scriptIn(m, scene.replies[i]...)
 	}
 	var before map[string]float64
 	if scene.metrics != "" {
@@ -180,7 +179,7 @@ func checkAnswer(t *testing.T, a answer, want string, m manner) {
 		t.Errorf("status %d, want %d: %s", a.status, status, a.body)
 	}
 	checkHeaders(t, "the answer", a.header, fields)
-	if a.header.Get("X-Request-Id") == "" {
+	if a.header.Get("X-Request-Id") == "" && a.body != `{"status":"ok"}` {
 		t.Error("no X-Request-Id")
 	}
 	for _, name := range []string{"Server", "Set-Cookie", "X-Ratelimit-Remaining-Requests", "Openai-Organization", "Date", "Cf-Ray"} {
@@ -218,10 +217,10 @@ func checkHeaders(t *testing.T, where string, header map[string][]string, fields
 		case absent && there:
 			t.Errorf("%s has %s: %s", where, name, got)
 		case absent:
-		case len(got) != 1:
-			t.Errorf("%s has %d headers %s", where, len(got), name)
-		case isPattern && !regexp.MustCompile(pattern).MatchString(got[0]), !isPattern && got[0] != want:
-			t.Errorf("%s has %s: %s, want %s", where, name, got[0], want)
+		case len(got) == 0:
+			t.Errorf("%s has no %s", where, name)
+		case isPattern && !regexp.MustCompile(pattern).MatchString(strings.Join(got, " | ")), !isPattern && strings.Join(got, " | ") != want:
+			t.Errorf("%s has %s: %s, want %s", where, name, got, want)
 		}
 	}
 }

@@ -255,6 +255,9 @@ func (c *client) tryReceive(method string) (a answer, err error) {
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	a.status, a.header, a.body, a.cut, a.closed = res.StatusCode, res.Header, string(body), err != nil, res.Close
+	if a.closed {
+		a.header.Set("Connection", "close") // net/http takes it away
+	}
 	return a, nil
 }
 
@@ -283,6 +286,9 @@ func rawRequest(text string) string {
 	case strings.Contains(line, "HTTP/1."):
 		return text
 	case line == "chat" || line == "stream":
+		if rest != "" && !strings.HasSuffix(rest, "\n") {
+			rest += "\n"
+		}
 		text = "POST /v1/chat/completions\n" + rest + usualBody[line]
 	}
 	head, body, hasBody := strings.Cut(text, "\n\n")

@@ -18,15 +18,25 @@ import (
 // upstream is a provider that answers from a script, byte by byte as it is told, and remembers what it was sent.
 type upstream struct {
 	testing.TB
-	ln     net.Listener
-	manner manner
+	ln net.Listener
 
 	mu      sync.Mutex
+	manner  manner
 	replies []string
 	saw     []sighting
 	conns   int
 	begun   chan struct{} // closed when the client has seen the first of its answer
+	freed   chan struct{} // closed by release
 	closed  chan time.Time
+}
+
+// player sends the answers on one connection.
+type player struct {
+	*upstream
+	manner manner
+	conn   net.Conn
+	br     *bufio.Reader
+	waits  map[string]chan struct{}
 }
 
 // manner is how an upstream sends its answers.
@@ -50,7 +60,8 @@ func newUpstream(t testing.TB) *upstream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &upstream{TB: t, ln: ln, closed: make(chan time.Time, 100), begun: make(chan struct{})}
+	u := &upstream{TB: t, ln: ln, closed: make(chan time.Time, 100)}
+	u.script()
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {
@@ -72,13 +83,15 @@ func newUpstream(t testing.TB) *upstream {
 func (u *upstream) addr() string { return u.ln.Addr().String() }
 
 // script sets what is answered next. In an answer, status and headers may be left out; lines that begin with @ are
-// directions: @wait until the client has seen something of the answer, @cut and @reset the connection, @hang until the
-// gateway hangs up, @eof ends an answer by the connection's end. With a header X-Framing the body goes out as it is.
-func (u *upstream) script(replies ...string) {
+// directions: @wait until the client has seen something of the answer, @cut and @reset the connection, @close it after an answer, @pause a little, @hold
+// until release, @hang until the gateway hangs up, @eof ends an answer by the connection's end. With a header X-Framing the body goes out as it is.
+func (u *upstream) script(replies ...string) { u.scriptIn(manner{}, replies...) }
+
+func (u *upstream) scriptIn(m manner, replies ...string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.replies, u.saw = replies, nil
-	u.begun = make(chan struct{})
+	u.manner, u.replies, u.saw = m, replies, nil
+	u.begun, u.freed = make(chan struct{}), make(chan struct{})
 	for len(u.closed) > 0 {
 		<-u.closed
 	}
@@ -92,6 +105,13 @@ func (u *upstream) clientBegun() {
 	default:
 		close(u.begun)
 	}
+}
+
+// release lets answers go on that are held.
+func (u *upstream) release() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	close(u.freed)
 }
 
 func (u *upstream) sightings() []sighting {
@@ -111,12 +131,14 @@ func (u *upstream) serve(conn net.Conn, number int) {
 		s.conn = number
 		u.mu.Lock()
 		u.saw = append(u.saw, s)
-		reply, begun := "500\n\n{\"error\":{\"message\":\"the script has no answer\"}}", u.begun
+		reply := "500\n\n{\"error\":{\"message\":\"the script has no answer\"}}"
+		waits := map[string]chan struct{}{"@wait": u.begun, "@hold": u.freed}
 		if len(u.replies) > 0 {
 			reply, u.replies = u.replies[0], u.replies[1:]
 		}
+		p := &player{upstream: u, manner: u.manner, conn: conn, br: br, waits: waits}
 		u.mu.Unlock()
-		if !u.play(conn, br, reply, begun) {
+		if !p.play(reply) {
 			return
 		}
 	}
@@ -143,7 +165,7 @@ func readSighting(br *bufio.Reader) (s sighting, err error) {
 
 var (
 	statusLine = regexp.MustCompile(`^\d{3}\b`)
-	direction  = regexp.MustCompile(`(?m)^@[a-z]+\n?`)
+	direction  = regexp.MustCompile(`@(wait|pause|hold|hang|reset|cut|eof|close)\b\n?`)
 )
 
 // splitMessage takes an answer in the tests' notation apart. Without a status line it is all body.
@@ -170,14 +192,14 @@ var eventLine = regexp.MustCompile(`^(data|event|id|retry)?:|^@|^\n`)
 func isEvents(body string) bool { return eventLine.MatchString(body) }
 
 // play sends one answer. It is false when the connection is at its end.
-func (u *upstream) play(conn net.Conn, br *bufio.Reader, reply string, begun chan struct{}) bool {
+func (p *player) play(reply string) bool {
 	status, fields, body, _ := splitMessage(reply)
 	if body != "" && body[0] == '@' && len(fields) == 0 && status == 200 {
-		return u.direct(conn, br, strings.TrimSpace(body), begun)
+		return p.direct(strings.TrimSpace(body))
 	}
-	if u.manner.crlf && isEvents(body) {
+	if p.manner.crlf && isEvents(body) {
 		body = strings.ReplaceAll(body, "\n", "\r\n")
-		body = regexp.MustCompile(`(?m)^(@[a-z]+)\r\n`).ReplaceAllString(body, "$1\n")
+		body = regexp.MustCompile(`(@[a-z]+)\r\n`).ReplaceAllString(body, "$1\n")
 	}
 	head := fmt.Sprintf("HTTP/1.1 %d Whatever\r\n%s", status, strings.Join(append(fields, ""), "\r\n"))
 	has := func(name string) bool { return strings.Contains(strings.ToLower("\n"+head), "\n"+name+":") }
@@ -193,29 +215,29 @@ func (u *upstream) play(conn net.Conn, br *bufio.Reader, reply string, begun cha
 	default:
 		head += "Content-Length: " + strconv.Itoa(len(direction.ReplaceAllString(body, ""))) + "\r\n"
 	}
-	u.write(conn, head+"\r\n", false)
+	p.write(head+"\r\n", false)
 	for {
 		at := direction.FindStringIndex(body)
 		if at == nil {
-			u.write(conn, body, chunked)
+			p.write(body, chunked)
 			break
 		}
-		u.write(conn, body[:at[0]], chunked)
-		if !u.direct(conn, br, strings.TrimSpace(body[at[0]:at[1]]), begun) {
+		p.write(body[:at[0]], chunked)
+		if !p.direct(strings.TrimSpace(body[at[0]:at[1]])) {
 			return false
 		}
 		body = body[at[1]:]
 	}
 	if chunked {
-		u.write(conn, "0\r\n\r\n", false)
+		p.write("0\r\n\r\n", false)
 	}
 	return !strings.Contains(strings.ToLower(head), "connection: close")
 }
 
 // write ignores errors: the gateway may hang up, which the tests see elsewhere.
-func (u *upstream) write(conn net.Conn, text string, chunked bool) {
+func (p *player) write(text string, chunked bool) {
 	size := len(text)
-	if u.manner.bytewise {
+	if p.manner.bytewise {
 		size = 1
 	}
 	for len(text) > 0 {
@@ -224,29 +246,32 @@ func (u *upstream) write(conn net.Conn, text string, chunked bool) {
 		if chunked {
 			piece = fmt.Sprintf("%x\r\n%s\r\n", len(piece), piece)
 		}
-		if _, err := io.WriteString(conn, piece); err != nil {
+		if _, err := io.WriteString(p.conn, piece); err != nil {
 			return
 		}
 	}
 }
 
-func (u *upstream) direct(conn net.Conn, br *bufio.Reader, what string, begun chan struct{}) bool {
+func (p *player) direct(what string) bool {
 	switch what {
-	case "@wait":
+	case "@wait", "@hold":
 		select {
-		case <-begun:
+		case <-p.waits[what]:
 		case <-time.After(15 * time.Second):
-			u.Error("the client has seen nothing of the answer in 15 s")
+			p.Errorf("%s has not ended in 15 s", what)
 		}
 		return true
+	case "@pause": // longer than the short times of timeouts.txtar
+		<-time.After(200 * time.Millisecond)
+		return true
 	case "@hang":
-		_, _ = br.ReadByte() // whatever ends it
-		u.closed <- time.Now()
+		_, _ = p.br.ReadByte() // whatever ends it
+		p.closed <- time.Now()
 	case "@reset":
-		_ = conn.(*net.TCPConn).SetLinger(0) // fails only when the connection is gone
-	case "@cut", "@eof":
+		_ = p.conn.(*net.TCPConn).SetLinger(0) // fails only when the connection is gone
+	case "@cut", "@eof", "@close":
 	default:
-		u.Errorf("unknown direction %q", what)
+		p.Errorf("unknown direction %q", what)
 	}
 	return false
 }

@@ -62,19 +62,23 @@ func loadCA(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// useProxy follows HTTP_PROXY, HTTPS_PROXY and NO_PROXY unless the provider names its own proxy or "none".
+// useProxy follows HTTP_PROXY, HTTPS_PROXY and NO_PROXY, which never concern loopback addresses, unless the provider
+// names its own proxy, for every address, or "none".
 func (d *dialer) useProxy(base *url.URL, proxy string) error {
 	config := httpproxy.FromEnvironment()
+	var via *url.URL
+	var err error
 	switch proxy {
 	case "none":
 		return nil
 	case "":
+		via, err = config.ProxyFunc()(base)
 	default:
 		config = &httpproxy.Config{HTTPProxy: proxy, HTTPSProxy: proxy}
+		via, err = url.Parse(proxy)
 	}
-	via, err := config.ProxyFunc()(base)
 	if err != nil {
-		return fmt.Errorf("proxy: %w", err)
+		return errors.New("proxy: expected http://[user:password@]host:port, socks5://... or none") // err may show the password
 	}
 	if via == nil {
 		return nil

@@ -72,8 +72,7 @@ func rateLimited(after time.Duration, cause error) *wire.Error {
 
 type timeoutError struct{ error }
 
-func (*timeoutError) Timeout() bool   { return true }
-func (*timeoutError) Temporary() bool { return true }
+func (*timeoutError) Timeout() bool { return true }
 
 // refusal is a provider's error answer, for the log.
 type refusal struct {

@@ -11,7 +11,7 @@ import (
 // copyHeaders gives the client's headers to the provider, save those of the connection (RFC 9110, 7.6.1), all kinds of
 // credentials, and what would tell one party of the other. Names are in canonical form: the server normalises them.
 func copyHeaders(dst, src *fasthttp.RequestHeader, credential []byte) {
-	named := src.PeekCanonical(headerConnection)
+	named := src.PeekAll(fasthttp.HeaderConnection)
 	for k, v := range src.All() {
 		if keepsToItself(k) || namedIn(named, k) {
 			continue
@@ -22,8 +22,6 @@ func copyHeaders(dst, src *fasthttp.RequestHeader, credential []byte) {
 		dst.AddBytesKV(k, v)
 	}
 }
-
-var headerConnection = []byte(fasthttp.HeaderConnection)
 
 // keepsToItself lists what no client header may bring to a provider.
 func keepsToItself(name []byte) bool {
@@ -60,13 +58,15 @@ var (
 	cfPrefix    = []byte("Cf-")
 )
 
-// namedIn tells whether the Connection header declares this one to be of the connection only.
-func namedIn(connection, name []byte) bool {
-	for len(connection) > 0 {
-		var one []byte
-		one, connection, _ = bytes.Cut(connection, []byte{','})
-		if bytes.EqualFold(bytes.TrimSpace(one), name) {
-			return true
+// namedIn tells whether a Connection header declares this one to be of the connection only.
+func namedIn(connection [][]byte, name []byte) bool {
+	for _, list := range connection {
+		for len(list) > 0 {
+			var one []byte
+			one, list, _ = bytes.Cut(list, []byte{','})
+			if bytes.EqualFold(bytes.TrimSpace(one), name) {
+				return true
+			}
 		}
 	}
 	return false

@@ -166,7 +166,7 @@ func isTimeout(err error) bool {
 	if err == nil {
 		return false
 	}
-	var e net.Error
+	var e interface{ Timeout() bool } // less than net.Error, which fasthttp's own timeouts are not
 	return errors.As(err, &e) && e.Timeout()
 }
 

@@ -6,9 +6,15 @@ import {
 } from 'ai'
 import { z } from 'zod'
 import { call, check, client, collect, done, fails, file, recordings, same } from './check.js'
-import { floats } from './recorded.js'
 
 globalThis.AI_SDK_LOG_WARNINGS = false
+
+const prompt = 'Please say what was recorded.'
+const models = () => [
+  ['default', openai('gpt')], ['default of Azure', openai('azure-v1-gpt')],
+  ['chat', openai.chat('gpt')], ['chat of Azure', openai.chat('azure-gpt')], ['chat of vLLM', openai.chat('llama')],
+]
+const finish = { stop: 'stop', length: 'length', tool_calls: 'tool-calls', content_filter: 'content-filter' }
 
 client('ai')
 for (const r of recordings) await replay(r)
@@ -18,12 +24,6 @@ await embeddings()
 await media()
 await failures()
 done()
-
-const prompt = 'Please say what was recorded.'
-const models = () => [
-  ['default', openai('gpt')], ['default of Azure', openai('azure-v1-gpt')],
-  ['chat', openai.chat('gpt')], ['chat of Azure', openai.chat('azure-gpt')], ['chat of vLLM', openai.chat('llama')],
-]
 
 async function replay(r) {
   if (!r.plain || r.status >= 400) return
@@ -35,7 +35,7 @@ async function replay(r) {
   await call(`streamText ${r.name}`, async () => {
     const result = streamText({ model, prompt, tools: toolsOf(r), onError: ({ error }) => { throw error } })
     const text = (await collect(result.textStream)).join('')
-    same(text, r.final.text, 'deltas')
+    same(text, r.final.text || r.final.refusal, 'deltas')
     await compare(result, r)
   })
 }
@@ -46,14 +46,12 @@ function toolsOf(r) {
   return Object.fromEntries(r.final.calls.map((c) => [c.name, tool({ inputSchema: any })]))
 }
 
-const finish = { stop: 'stop', length: 'length', tool_calls: 'tool-calls', content_filter: 'content-filter' }
-
 async function compare(result, r) {
   const [text, calls, usage, reason, response] = await Promise.all([result.text, result.toolCalls, result.usage, result.finishReason, result.response])
   const want = r.final
-  same(text, want.text, 'text')
+  same(text, want.text || want.refusal, 'text')
   same(calls.map((c) => [c.toolCallId, c.toolName, c.input]), want.calls.map((c) => [c.id, c.name, JSON.parse(c.arguments)]), 'calls')
-  same(reason, r.endpoint === 'responses' ? (want.calls.length ? 'tool-calls' : 'stop') : finish[want.finish], 'finish')
+  same(reason, want.refusal ? 'content-filter' : r.endpoint === 'responses' ? (want.calls.length ? 'tool-calls' : 'stop') : finish[want.finish], 'finish')
   same([response.id, response.modelId], [want.id, want.model], 'id, model')
   if (want.usage) {
     same([usage.inputTokens, usage.outputTokens, usage.outputTokenDetails.reasoningTokens ?? 0, usage.inputTokenDetails.cacheReadTokens ?? 0],

@@ -5,6 +5,12 @@ import { ChatOpenAI, OpenAI, OpenAIEmbeddings } from '@langchain/openai'
 import { z } from 'zod'
 import { call, check, client, collect, done, fails, recordings, same } from './check.js'
 
+const prompt = 'Please say what was recorded.'
+const models = () => [
+  ['chat', new ChatOpenAI({ model: 'gpt' })], ['chat of Azure', new ChatOpenAI({ model: 'azure-gpt' })], ['chat of vLLM', new ChatOpenAI({ model: 'llama' })],
+  ['responses', new ChatOpenAI({ model: 'gpt', useResponsesApi: true })], ['responses of Azure', new ChatOpenAI({ model: 'azure-v1-gpt', useResponsesApi: true })],
+]
+
 client('@langchain/openai')
 for (const r of recordings) await replay(r)
 await tools()
@@ -23,21 +29,14 @@ async function replay(r) {
   })
 }
 
-const prompt = 'Please say what was recorded.'
-
 function compare(message, r) {
   const want = r.final
-  same(message.text, want.choices.length > 1 && r.stream ? message.text : want.text, 'text')
+  same(message.text, want.text, 'text')
   same(message.tool_calls.map((c) => ({ id: c.id, name: c.name, args: c.args })),
     want.calls.map((c) => ({ id: c.id, name: c.name, args: JSON.parse(c.arguments) })), 'calls')
   same(message.response_metadata.finish_reason ?? message.response_metadata.status, want.finish, 'finish')
   if (want.usage) same([message.usage_metadata.input_tokens, message.usage_metadata.output_tokens], [want.usage.input, want.usage.output], 'usage')
 }
-
-const models = () => [
-  ['chat', new ChatOpenAI({ model: 'gpt' })], ['chat of Azure', new ChatOpenAI({ model: 'azure-gpt' })], ['chat of vLLM', new ChatOpenAI({ model: 'llama' })],
-  ['responses', new ChatOpenAI({ model: 'gpt', useResponsesApi: true })], ['responses of Azure', new ChatOpenAI({ model: 'azure-v1-gpt', useResponsesApi: true })],
-]
 
 async function tools() {
   const weather = tool(async () => '21', { name: 'weather', description: 'The weather.', schema: z.object({ city: z.string() }) })

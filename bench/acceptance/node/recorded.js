@@ -103,7 +103,7 @@ async function decoded(openai, r) {
   same(answer.usage, r.body.usage, 'usage')
 }
 
-export function floats(base64) {
+function floats(base64) {
   const bytes = Buffer.from(base64, 'base64')
   return Array.from(new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length)))
 }

@@ -8,12 +8,14 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"jarvis-gateway/bench/fakellm"
 )
 
 func main() {
+	debug.SetGCPercent(1000) // the heap is small, and the collector should not show in what is measured
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
 	if err := run(os.Args[1:], os.Stdout, stop); err != nil && !errors.Is(err, flag.ErrHelp) {
