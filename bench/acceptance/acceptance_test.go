@@ -36,9 +36,8 @@ func programs() []program {
 	}
 }
 
-// line is what a program reports: its client's version, then each call.
+// line is what a program reports: its client's version, then each call, then that it is done.
 type line struct {
-	Client   string
 	Version  string
 	Call     string
 	Error    string // the difference; empty: as expected
@@ -57,8 +56,9 @@ type expectation struct {
 // direct leaves the gateway out: what fails then too is not its doing.
 var direct = os.Getenv("ACCEPTANCE_DIRECT") != ""
 
-// soon is how fast the provider must be left, with a busy machine's slack.
-const soon = 500 * time.Millisecond
+// soon is how fast the provider must be left. Streams that are left would go on for far longer; how fast the gateway really
+// is, its own tests measure: here a busy machine may hold up the client.
+const soon = 5 * time.Second
 
 // result is one row of the table at the end.
 type result struct {

@@ -24,7 +24,8 @@ type recording struct {
 	Body     json.RawMessage   `json:"body,omitempty"`
 	Events   []json.RawMessage `json:"events,omitempty"`
 	Final    *final            `json:"final,omitempty"`
-	Plain    bool              `json:"plain"` // nothing but text and calls of functions, which all clients know
+	Coherent bool              `json:"coherent"` // a stream that tells of one response; some were put together of several
+	Plain    bool              `json:"plain"`    // nothing but text and calls of functions, which all clients know
 
 	provider string
 	answer   fakellm.Exchange
@@ -92,6 +93,7 @@ func newRecording(a fakellm.Exchange) *recording {
 	r.Request = request(r, a.RequestBody)
 	if r.Status < 400 {
 		r.Final = finalOf(r)
+		r.Coherent = coherent(r)
 		r.Plain = plain(r)
 	}
 	r.answer = a
@@ -214,14 +216,16 @@ func plain(r *recording) bool {
 				return false
 			}
 		}
-		return r.Final.Finish == "completed" && (!r.Stream || r.coherent())
+		return r.Final.Finish == "completed" && r.Coherent
 	}
 	return false
 }
 
-// coherent tells streams whose events tell of one response, the one at the end: some recordings were put together of
-// several or had parts cut out.
-func (r *recording) coherent() bool {
+// coherent tells whether the events of a stream agree with the response at its end.
+func coherent(r *recording) bool {
+	if r.Endpoint != "responses" || !r.Stream {
+		return true
+	}
 	text, ends := "", 0
 	for _, raw := range r.Events {
 		event := gjson.ParseBytes(raw)

@@ -119,7 +119,7 @@ func TestStrict(t *testing.T) {
 		{`{"model":"fake","messages":[{"role":"user","content":null}]}`, "messages.[0].content", "", "got null"},
 		{`{"model":"fake","messages":[{"role":"user","content":[{"type":"text"}]}]}`, "messages[0].content[0].text", "missing_required_parameter", "text"},
 		{`{"model":"fake","messages":[{"role":"user","content":[{"type":"smell"}]}]}`, "messages[0].content[0].type", "invalid_value", "'smell'"},
-		{`{"model":"fake","messages":[{"role":"tool","tool_call_id":"a","content":"x"}]}`, "messages.[0].role", "", "preceeding message"},
+		{`{"model":"fake","messages":[{"role":"tool","tool_call_id":"a","content":"x"}]}`, "messages.[0].role", "", "with 'tool_calls'"},
 		{`{"model":"fake","messages":[{"role":"assistant","tool_calls":[{"id":"c7"}]},{"role":"user","content":"x"}]}`, "messages", "", "c7"},
 		{`{"model":"fake","temperature":"hot",` + m + `}`, "temperature", "invalid_type", "a decimal, but got a string"},
 		{`{"model":"fake","temperature":-0.5,` + m + `}`, "temperature", "decimal_below_min_value", ">= 0, but got -0.5"},

@@ -86,7 +86,8 @@ func (c *chat) calling() []call {
 }
 
 func (c *chat) whole(x *exchange, choices []choice) []byte {
-	b := append(x.c.scratch[:0], '{')
+	b := x.c.scratch[:0]
+	b = append(b, '{')
 	b = x.topOf(b, "chatcmpl-", "chat.completion")
 	b = append(b, `,"choices":[`...)
 	for i := range choices {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidwall/gjson"
 )
@@ -126,7 +127,7 @@ func TestEngineMetricsFollowItsState(t *testing.T) {
 // eventually waits for what follows at once, without knowing when that is.
 func eventually(t *testing.T, holds func() bool) {
 	t.Helper()
-	for range 2000 {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		if holds() {
 			return
 		}

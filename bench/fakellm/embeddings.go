@@ -81,7 +81,8 @@ func dimensionsOf(model string) int {
 }
 
 func (e *embedding) answer(x *exchange) (answer, *apiError) {
-	b := append(x.c.scratch[:0], `{"object":"list","data":[`...)
+	b := x.c.scratch[:0]
+	b = append(b, `{"object":"list","data":[`...)
 	for i, text := range e.texts {
 		if i > 0 {
 			b = append(b, ',')

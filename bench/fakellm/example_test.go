@@ -23,7 +23,7 @@ func Example() {
 	defer s.Close()
 	for range 2 {
 		body := `{"model":"gpt-5-nano","messages":[{"role":"user","content":"hello"}]}`
-		req, _ := http.NewRequest("POST", s.URL()+"/v1/chat/completions", strings.NewReader(body))
+		req, _ := http.NewRequest(http.MethodPost, s.URL()+"/v1/chat/completions", strings.NewReader(body))
 		req.Header.Set("Authorization", "Bearer sk-upstream")
 		req.Header.Set("Content-Type", "application/json")
 		res, err := http.DefaultClient.Do(req)

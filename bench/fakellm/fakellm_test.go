@@ -15,7 +15,7 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-const patience = 5 * time.Second // for what must happen; nothing waits that long when all is well
+const patience = 30 * time.Second // for what must happen; nothing waits that long when all is well
 
 func start(t testing.TB, o Options) *Server {
 	t.Helper()

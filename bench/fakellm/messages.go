@@ -36,7 +36,7 @@ func (c *chat) settleCalls(i int, m *message) *apiError {
 	if m.role == "tool" {
 		at := slices.Index(c.owed, m.callID)
 		if at < 0 {
-			return invalid(fmt.Sprintf("messages.[%d].role", i), "", "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with 'tool_calls'.")
+			return invalid(fmt.Sprintf("messages.[%d].role", i), "", "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with 'tool_calls'.") //nolint:misspell // OpenAI's own words
 		}
 		c.owed = slices.Delete(c.owed, at, at+1)
 		return nil

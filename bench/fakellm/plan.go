@@ -65,11 +65,7 @@ func faults() []Fault {
 		ResetMidStream, Garbage, GarbageEvents, InStreamErrorFirst, InStreamErrorMid, NoDone, Status429, KeepAliveClose, TruncatedBody}
 }
 
-// canned reports whether the answer does not depend on the request being a good one.
-func (p *Plan) canned() bool {
-	return p.Status >= 400 || p.Body != nil || p.raw()
-}
-
+// raw reports whether the answer is a recorded stream.
 func (p *Plan) raw() bool { return p.SSE != nil || p.Chunks != nil }
 
 // slow reports whether the peer may leave while this side is silent.

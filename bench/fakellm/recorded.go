@@ -60,7 +60,7 @@ func usageIn(raw []byte) (spoken, bool) {
 		Message  *struct{ Usage *spoken }
 		Metadata json.RawMessage // Bedrock's event; a map of strings elsewhere
 	}
-	if json.Unmarshal(raw, &doc) != nil {
+	if !bytes.Contains(raw, []byte(`"usage"`)) || json.Unmarshal(raw, &doc) != nil {
 		return spoken{}, false
 	}
 	var inner struct{ Usage *spoken }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/tidwall/gjson"
 	"gopkg.in/yaml.v3"
 )
 
@@ -200,11 +201,11 @@ func framed(name string, payloads [][]byte) []byte {
 	var s listed
 	done := strings.HasPrefix(name, "openai/chat/") || strings.HasPrefix(name, "openai/completion/")
 	for _, p := range payloads {
-		var event struct{ Type string }
-		if err := json.Unmarshal(p, &event); err != nil || done {
-			event.Type = "" // some recordings hold a broken line on purpose
+		kind := gjson.GetBytes(p, "type").Str
+		if done {
+			kind = ""
 		}
-		s.add(content, event.Type, p)
+		s.add(content, kind, p)
 	}
 	if done {
 		s.add(terminal, "", []byte("[DONE]"))

@@ -135,7 +135,7 @@ func (s *Server) SetPlan(plan func(*Seen) Plan) {
 	s.planner.Store(&plan)
 }
 
-// Refuse(true) closes the listening port and every connection, so that connecting is refused; Refuse(false) listens on the same
+// Refuse with true closes the listening port and every connection, so that connecting is refused; with false it listens on the same
 // port again, which fails when another process took it meanwhile.
 func (s *Server) Refuse(refuse bool) error {
 	if !refuse {

@@ -111,8 +111,9 @@ type rule struct {
 	min, max float64
 }
 
-func is(t types) rule                        { return rule{types: t} }
-func between(t types, min, max float64) rule { return rule{types: t, min: min, max: max} }
+func is(t types) rule { return rule{types: t} }
+
+func between(t types, low, high float64) rule { return rule{types: t, min: low, max: high} }
 
 func typesOf(v gjson.Result) types {
 	switch v.Type {

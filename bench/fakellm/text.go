@@ -168,7 +168,7 @@ func (p *pieces) quoted(dst []byte, s string) []byte {
 }
 
 func quote(dst []byte, s string) []byte {
-	for i := 0; i < len(s); i++ {
+	for i := range len(s) {
 		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf || c == '<' || c == '>' || c == '&' {
 			return gjson.AppendJSONString(dst, s)
 		}

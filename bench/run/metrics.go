@@ -70,7 +70,7 @@ type row struct {
 	Max      figure  `json:"ratio_max"`
 	Rule     rule    `json:"rule,omitempty"`
 	Limit    float64 `json:"limit,omitempty"`
-	Verdict  string  `json:"verdict,omitempty"` // pass, miss, unclear
+	Verdict  string  `json:"verdict,omitempty"` // pass, miss, unclear, disturbed
 }
 
 // row computes the metric from a scenario's readings.
@@ -80,7 +80,20 @@ func (m metric) row(readings []reading) row {
 	r.Direct, r.Bare, r.Gateway = median(values["direct"]), median(values["bare"]), median(values["gateway"])
 	r.Ratio, r.Min, r.Max = m.ratio(values["bare"], values["gateway"])
 	r.judge()
+	wall := m.added || m.rule == ratioAtLeast // against the wall clock, on which others' work shows
+	if wall && r.Verdict != "" && float64(others(readings)) > calm {
+		r.Verdict = "disturbed"
+	}
 	return r
+}
+
+// others is what other processes used of the cores in the middle round.
+func others(readings []reading) figure {
+	var v []float64
+	for _, r := range readings {
+		v = append(v, r.Others)
+	}
+	return median(v)
 }
 
 // values are the metric's figures by target, in the order of the rounds. Direct has no CPU or memory, and adds nothing to itself.

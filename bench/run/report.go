@@ -109,10 +109,10 @@ func (p *report) markdown(w io.Writer) {
 	for _, f := range p.Failed {
 		fmt.Fprintf(w, "\n**Failed: %s**\n", f)
 	}
-	fmt.Fprint(w, "\n| scenario | traffic |\n|---|---|\n")
+	fmt.Fprint(w, "\n| scenario | traffic | used of the cores by others |\n|---|---|---:|\n")
 	for _, s := range scenarios {
-		if _, ok := p.Readings[s.Name]; ok {
-			fmt.Fprintf(w, "| %s | %s |\n", s.Name, s.About)
+		if rs, ok := p.Readings[s.Name]; ok {
+			fmt.Fprintf(w, "| %s | %s | %.0f %% |\n", s.Name, s.About, 100*others(rs))
 		}
 	}
 	fmt.Fprint(w, "\n| scenario | through | sent | wrong | lost |\n|---|---|---:|---:|---:|\n")

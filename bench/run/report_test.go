@@ -67,6 +67,21 @@ func TestRows(t *testing.T) {
 	}
 }
 
+// Latencies measured while others used the machine get no verdict; CPU does.
+func TestDisturbedRows(t *testing.T) {
+	rs := []reading{
+		{Target: "direct", Round: 1, P50: 100, Others: 0.3},
+		{Target: "bare", Round: 1, P50: 110, CPU: 10, Others: 0.3},
+		{Target: "gateway", Round: 1, P50: 111, CPU: 11, Others: 0.3},
+	}
+	if v := find(t, "small-1000", "added p50 us").row(rs).Verdict; v != "disturbed" {
+		t.Errorf("latency: %q", v)
+	}
+	if v := find(t, "small-1000", "CPU us/request").row(rs).Verdict; v != "pass" {
+		t.Errorf("CPU: %q", v)
+	}
+}
+
 // Every scenario has a metric and every metric a scenario.
 func TestMetricsAndScenariosMatch(t *testing.T) {
 	used := map[string]bool{}

@@ -61,9 +61,11 @@ func (s *scenario) measure(ctx context.Context, b *bench) ([]reading, error) {
 	var out []reading
 	for round := 1; round <= b.rounds && err == nil; round++ {
 		var rs []reading
+		before := b.usage()
 		rs, err = s.round(ctx, b, loads)
+		others := b.usage().othersSince(before)
 		for _, r := range rs {
-			r.Round = round
+			r.Round, r.Others = round, others
 			out = append(out, r)
 			progress("%-10s %d/%d  %s", s.Name, r.Round, b.rounds, r)
 		}

@@ -131,7 +131,7 @@ func TestSlowClientsAreCut(t *testing.T) {
 func TestSlowReaderIsCut(t *testing.T) {
 	g, u := withUpstream(t, shortTimes)
 	event := "data: {\"choices\":[{\"delta\":{\"content\":\"" + strings.Repeat("x", 1<<16) + "\"}}]}\n\n"
-	u.script(strings.Repeat(event, 400) + "@hang\n")
+	u.script(strings.Repeat(event, 150) + "@hang\n")
 	c := g.dial(t)
 	if err := c.Conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
 		t.Fatal(err)

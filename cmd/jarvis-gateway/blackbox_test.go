@@ -195,17 +195,23 @@ type client struct {
 
 func (g *running) dial(t testing.TB) *client {
 	t.Helper()
-	conn, err := net.Dial("tcp", g.api)
+	c, err := g.tryDial()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	c := &client{TB: t, Conn: conn}
-	c.br = bufio.NewReader(c)
+	c.TB = t
+	t.Cleanup(func() { c.Close() })
 	return c
+}
+
+func (g *running) tryDial() (*client, error) {
+	conn, err := net.Dial("tcp", g.api)
+	if err != nil {
+		return nil, err
+	}
+	c := &client{TB: g, Conn: conn}
+	c.br = bufio.NewReader(c)
+	return c, conn.SetDeadline(time.Now().Add(30 * time.Second))
 }
 
 func (c *client) Read(p []byte) (int, error) {

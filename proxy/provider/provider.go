@@ -3,6 +3,7 @@
 package provider
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -364,6 +365,10 @@ func (c *Client) receiveWhole(call *Call, reply *wire.Reply) error {
 		recycle(body)
 		return failed(err)
 	}
+	if (call.Kind == wire.Chat || call.Kind == wire.Completion) && bytes.HasPrefix(bytes.TrimLeft(*body, " \r\n\t"), errorAnswer) {
+		defer recycle(body)
+		return c.inStream(*body) // some servers say 200 and mean an error
+	}
 	reply.Body = *body
 	if object := wire.FindUsage(*body); object != nil {
 		reply.Usage = wire.ReadUsage(object)
@@ -382,6 +387,8 @@ func (c *Client) receiveWhole(call *Call, reply *wire.Reply) error {
 	call.whole, reply.Release = body, call.giveBack
 	return nil
 }
+
+var errorAnswer = []byte(`{"error":{`)
 
 // wholeInTime gives an answer that is whole where a stream was asked for, and so was timed by its first token, the time
 // of a whole answer.

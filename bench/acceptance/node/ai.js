@@ -16,7 +16,7 @@ const models = () => [
 ]
 const finish = { stop: 'stop', length: 'length', tool_calls: 'tool-calls', content_filter: 'content-filter' }
 
-client('ai')
+client('ai', '@ai-sdk/openai')
 for (const r of recordings) await replay(r)
 await tools()
 await objects()
@@ -157,7 +157,7 @@ async function failures() {
     }),
     call('abort a stream', async (upstream) => {
       const leave = new AbortController()
-      const result = streamText({ ...ask('id=abort&event_delay_ms=20&tokens=500'), abortSignal: leave.signal })
+      const result = streamText({ ...ask('id=abort&event_delay_ms=20&tokens=2000'), abortSignal: leave.signal })
       let n = 0
       for await (const _ of result.textStream) if (++n === 5) leave.abort()
       upstream.push({ id: 'abort', requests: 1, left: Date.now() })

@@ -8,9 +8,9 @@ export const file = Buffer.from(plan.file, 'base64') // stands for sounds and pi
 
 const report = (line) => console.log(JSON.stringify(line))
 
-export function client(name) {
-  const { version } = JSON.parse(readFileSync(new URL(`./node_modules/${name}/package.json`, import.meta.url), 'utf8'))
-  report({ client: name, version })
+export function client(...packages) {
+  const manifest = (name) => JSON.parse(readFileSync(new URL(`./node_modules/${name}/package.json`, import.meta.url), 'utf8'))
+  report({ version: packages.map((name) => manifest(name).version).join(' + ') })
 }
 
 // call makes one call and reports how it went. What providers must have seen of its scripts goes into the list that run gets.

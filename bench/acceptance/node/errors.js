@@ -109,7 +109,7 @@ function streams(openai) {
 // departures: when the client leaves, the provider must be left too.
 function departures(openai) {
   const chat = openai.chat.completions
-  const slow = (id) => ask(`id=${id}&event_delay_ms=20&tokens=500`, { stream: true })
+  const slow = (id) => ask(`id=${id}&event_delay_ms=20&tokens=2000`, { stream: true })
   return [
     call('abort a stream', async (upstream) => {
       const stream = await chat.create(slow('abort'))
@@ -123,12 +123,12 @@ function departures(openai) {
       upstream.push({ id: 'break', requests: 1, left: Date.now() })
     }),
     call('abort before the answer', async (upstream) => {
-      const e = await fails(() => chat.create(ask('id=early&delay_ms=20000'), { signal: AbortSignal.timeout(300) }))
+      const e = await fails(() => chat.create(ask('id=early&delay_ms=40000'), { signal: AbortSignal.timeout(300) }))
       upstream.push({ id: 'early', requests: 1, left: Date.now() })
       check(e instanceof OpenAI.APIUserAbortError, `got ${e.stack}, want APIUserAbortError`)
     }),
     call('time-out', async (upstream) => {
-      const e = await fails(() => chat.create(ask('id=timeout&delay_ms=20000'), { timeout: 300, maxRetries: 0 }))
+      const e = await fails(() => chat.create(ask('id=timeout&delay_ms=40000'), { timeout: 300, maxRetries: 0 }))
       upstream.push({ id: 'timeout', requests: 1, left: Date.now() })
       check(e instanceof OpenAI.APIConnectionTimeoutError, `got ${e.stack}, want APIConnectionTimeoutError`)
     }),

@@ -107,7 +107,7 @@ async function failures() {
     }),
     call('break out of a stream', async (upstream) => {
       let n = 0
-      for await (const _ of await model.stream('[[id=break&event_delay_ms=20&tokens=500]]')) if (++n === 5) break
+      for await (const _ of await model.stream('[[id=break&event_delay_ms=20&tokens=2000]]')) if (++n === 5) break
       upstream.push({ id: 'break', requests: 1, left: Date.now() })
     }),
   ])

@@ -10,7 +10,7 @@ export async function replay(openai) {
       await call(`chat.completions.stream ${r.name}`, () => chatHelper(openai, r))
       if (usageAtEnd(r)) await call(`unasked usage ${r.name}`, () => withoutUsage(openai, r))
     }
-    if (r.endpoint === 'responses' && !unknown.test(r.name)) await call(`responses.stream ${r.name}`, () => responseHelper(openai, r))
+    if (r.endpoint === 'responses' && r.coherent && !unknown.test(r.name)) await call(`responses.stream ${r.name}`, () => responseHelper(openai, r))
   }
   for (const r of recordings) {
     if (r.request?.encoding_format === 'base64' && r.status === 200) await call(`decoded ${r.name}`, () => decoded(openai, r))
@@ -82,9 +82,8 @@ async function chatHelper(openai, r) {
 
 const plainCall = ({ name, arguments: args }) => ({ name, arguments: args })
 
-// unknown are streams that the helper cannot put together, through a gateway or not: it misses events that it does not know,
-// and a recording of which a part was cut out.
-const unknown = /apply-patch-tool\.|shell-(container|skills|tool)\.|phase/
+// unknown are streams with events that the helper does not know yet, which it takes for a failure.
+const unknown = /apply-patch-tool\.|shell-(container|skills|tool)\./
 
 async function responseHelper(openai, r) {
   const { stream, ...request } = r.request

@@ -25,7 +25,7 @@ def report(**line):
 
 
 def client(name):
-    report(client=name, version=version(name))
+    report(version=version(name))
 
 
 def done():

@@ -125,19 +125,19 @@ def departures(client):
     create = client.chat.completions.create
 
     def close(upstream):
-        stream = create(**ask("id=close&event_delay_ms=20&tokens=500", stream=True))
+        stream = create(**ask("id=close&event_delay_ms=20&tokens=2000", stream=True))
         for _ in range(5):
             next(stream)
         stream.close()
         upstream.append({"id": "close", "requests": 1, "left": now()})
 
     def leave(upstream):
-        with create(**ask("id=with&event_delay_ms=20&tokens=500", stream=True)) as stream:
+        with create(**ask("id=with&event_delay_ms=20&tokens=2000", stream=True)) as stream:
             next(stream)
         upstream.append({"id": "with", "requests": 1, "left": now()})
 
     def timeout(upstream):
-        e = fails(lambda: client.with_options(timeout=0.3, max_retries=0).chat.completions.create(**ask("id=timeout&delay_ms=20000")))
+        e = fails(lambda: client.with_options(timeout=0.3, max_retries=0).chat.completions.create(**ask("id=timeout&delay_ms=40000")))
         upstream.append({"id": "timeout", "requests": 1, "left": now()})
         check(isinstance(e, openai.APITimeoutError), f"got {e!r}, want APITimeoutError")
 

@@ -88,7 +88,7 @@ def bad(upstream):
 
 
 def left(upstream):
-    stream = ChatOpenAI(model="gpt").stream("[[id=break&event_delay_ms=20&tokens=500]]")
+    stream = ChatOpenAI(model="gpt").stream("[[id=break&event_delay_ms=20&tokens=2000]]")
     next(stream)
     stream.close()
     upstream.append({"id": "break", "requests": 1, "left": now()})

@@ -6,7 +6,7 @@ import openai
 
 from check import acall, check, client, done, file, now, recordings, same
 from errors import ask
-from recorded import UNKNOWN, compare, compare_chat, compare_error, compare_events, compare_response, fault, method, upload, without_stream
+from recorded import compare, compare_chat, compare_error, compare_events, compare_response, fault, helped, method, upload, without_stream
 
 ai = openai.AsyncOpenAI()
 
@@ -32,7 +32,10 @@ async def replay(_, r):
 
 async def chat_helper(_, r):
     async with ai.chat.completions.stream(**without_stream(r)) as stream:
-        compare_chat(await stream.get_final_completion(), r)
+        try:
+            compare_chat(await stream.get_final_completion(), r)
+        except openai.LengthFinishReasonError as e:
+            compare_chat(e, r)
 
 
 async def response_helper(_, r):
@@ -47,7 +50,7 @@ async def retried(upstream):
 
 
 async def cancelled(upstream):
-    task = asyncio.create_task(ai.chat.completions.create(**ask("id=cancel&delay_ms=20000")))
+    task = asyncio.create_task(ai.chat.completions.create(**ask("id=cancel&delay_ms=40000")))
     await asyncio.sleep(0.5)
     task.cancel()
     check(isinstance(await failing(task), asyncio.CancelledError), "not cancelled")
@@ -55,14 +58,14 @@ async def cancelled(upstream):
 
 
 async def closed(upstream):
-    stream = await ai.chat.completions.create(**ask("id=close&event_delay_ms=20&tokens=500", stream=True))
+    stream = await ai.chat.completions.create(**ask("id=close&event_delay_ms=20&tokens=2000", stream=True))
     await anext(stream)
     await stream.close()
     upstream.append({"id": "close", "requests": 1, "left": now()})
 
 
 async def timeout(upstream):
-    e = await failing(ai.with_options(timeout=0.3, max_retries=0).chat.completions.create(**ask("id=timeout&delay_ms=20000")))
+    e = await failing(ai.with_options(timeout=0.3, max_retries=0).chat.completions.create(**ask("id=timeout&delay_ms=40000")))
     upstream.append({"id": "timeout", "requests": 1, "left": now()})
     check(isinstance(e, openai.APITimeoutError), f"got {e!r}, want APITimeoutError")
 
@@ -82,11 +85,10 @@ async def main():
     client("openai")
     calls = [acall(f"replay {r['name']}", replay, r) for r in recordings]
     for r in recordings:
-        if r["stream"] and not fault(r):
-            if r["endpoint"] == "chat/completions":
-                calls.append(acall(f"chat.completions.stream {r['name']}", chat_helper, r))
-            if r["endpoint"] == "responses" and not any(part in r["name"] for part in UNKNOWN):
-                calls.append(acall(f"responses.stream {r['name']}", response_helper, r))
+        if helped(r) and r["endpoint"] == "responses":
+            calls.append(acall(f"responses.stream {r['name']}", response_helper, r))
+        elif helped(r):
+            calls.append(acall(f"chat.completions.stream {r['name']}", chat_helper, r))
     await asyncio.gather(*calls)
     await asyncio.gather(
         acall("429 with Retry-After, then success", retried), acall("cancel a request", cancelled), acall("close a stream", closed),

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from check import call, check, client, done, fails, file, recordings, same
 from errors import failures
-from recorded import (UNKNOWN, compare, compare_chat, compare_error, compare_events, compare_response, fault, floats, method, upload, usage_at_end,
+from recorded import (compare, compare_chat, compare_error, compare_events, compare_response, fault, floats, helped, method, upload, usage_at_end,
                       without_stream)
 
 ai = openai.OpenAI()
@@ -44,9 +44,11 @@ def unasked_usage(_, r):
 def chat_helper(_, r):
     with ai.chat.completions.stream(**without_stream(r)) as stream:
         text = "".join(e.delta for e in stream if e.type == "content.delta")
-        completion = stream.get_final_completion()
-    compare_chat(completion, r)
-    if len(completion.choices) == 1:
+        try:
+            compare_chat(stream.get_final_completion(), r)
+        except openai.LengthFinishReasonError as e:
+            compare_chat(e, r)
+    if len(r["final"]["choices"]) == 1:
         same(text, r["final"]["text"], "deltas")
 
 
@@ -66,13 +68,12 @@ def replays():
     for r in recordings:
         call(f"replay {r['name']}", replay, r)
     for r in recordings:
-        if r["stream"] and not fault(r):
-            if r["endpoint"] == "chat/completions":
-                call(f"chat.completions.stream {r['name']}", chat_helper, r)
-                if usage_at_end(r):
-                    call(f"unasked usage {r['name']}", unasked_usage, r)
-            if r["endpoint"] == "responses" and not any(part in r["name"] for part in UNKNOWN):
-                call(f"responses.stream {r['name']}", response_helper, r)
+        if helped(r) and r["endpoint"] == "responses":
+            call(f"responses.stream {r['name']}", response_helper, r)
+        elif helped(r):
+            call(f"chat.completions.stream {r['name']}", chat_helper, r)
+            if usage_at_end(r):
+                call(f"unasked usage {r['name']}", unasked_usage, r)
         if r.get("request", {}).get("encoding_format") == "base64" and r["status"] == 200:
             call(f"decoded {r['name']}", decoded, r)
 
