@@ -83,14 +83,15 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	case <-time.After(settling):
 	case <-ctx.Done():
 	}
-	err := s.http.ShutdownWithContext(ctx)
-	if err != nil {
+	last, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
 		s.log.Warn("ending the requests that did not finish in time", "open", s.http.GetOpenConnectionsCount())
 		s.gone.fireAll()
-		last, cancel := context.WithTimeout(context.Background(), settling)
-		defer cancel()
-		err = s.http.ShutdownWithContext(last)
-	}
+		time.AfterFunc(settling, cancel)
+	})
+	defer stop()
+	err := s.http.ShutdownWithContext(last)
 	s.gone.Close()
 	return err
 }

@@ -122,6 +122,9 @@ func (u *upstreams) check(t *testing.T) {
 			for _, v := range seen.Violations {
 				t.Errorf("%s: the gateway sent what it must not: %s", where, v)
 			}
+			if seen.Get("X-Hop") != "" {
+				t.Errorf("%s: a header that the client's Connection names went upstream", where)
+			}
 			if got := seen.Get("Authorization") + seen.Get("Api-Key"); strings.TrimPrefix(got, "Bearer ") != u.keys[name] {
 				t.Errorf("%s: got the key %q, want the gateway's own for this provider", where, got)
 			}

@@ -36,7 +36,7 @@ func TestPassesEverythingThrough(t *testing.T) {
 		w.Write(body)
 	})
 	body := string(load.Chat("m", false, 100<<10))
-	req, _ := http.NewRequest("POST", "http://"+addr+"/v1/%3Ax?a=b", strings.NewReader(body))
+	req, _ := http.NewRequest(http.MethodPost, "http://"+addr+"/v1/%3Ax?a=b", strings.NewReader(body))
 	req.Header.Set("Authorization", "Bearer k")
 	req.Header.Set("User-Agent", "t")
 	res, err := http.DefaultClient.Do(req)

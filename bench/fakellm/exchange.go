@@ -33,7 +33,8 @@ type exchange struct {
 	shape    *shape
 
 	bill    Usage
-	sent    int // stream events
+	made    string // id of the response that is being answered with, in the Responses API
+	sent    int    // stream events
 	status  int
 	watch   *watch
 	timer   *time.Timer

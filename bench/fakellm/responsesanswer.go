@@ -22,6 +22,7 @@ func (t *turn) answer(x *exchange) (answer, *apiError) {
 	ch := t.choice(x, 0)
 	o := &output{x: x, t: t, finish: ch.finish}
 	o.id = x.s.responses.fresh(string(x.id(nil, "resp_", 0)))
+	x.made = o.id
 	x.bill.Cached = min(x.plan.Cached, x.bill.Prompt)
 	x.bill.Reasoning = x.plan.Reasoning
 	o.play(&ch)
@@ -184,8 +185,11 @@ func (o *output) usage(b []byte) []byte {
 // brokenResponse is how a stream of the Responses API fails.
 func (x *exchange) brokenResponse(e *apiError) [][]byte {
 	message := quote(nil, e.message)
+	if x.made == "" {
+		x.made = string(x.id(nil, "resp_", 0))
+	}
 	failed := fmt.Sprintf(`{"id":"%s","object":"response","created_at":%d,"status":"failed","error":{"code":"server_error","message":%s},"output":[],"usage":null}`,
-		x.id(nil, "resp_", 0), x.s.now().Unix(), message)
+		x.made, x.s.now().Unix(), message)
 	var s listed
 	s.add(frame, "error", fmt.Appendf(nil, `{"type":"error","sequence_number":%d,"error":{"type":"server_error","code":"server_error","message":%s,"param":null}}`, x.sent, message))
 	s.add(frame, "response.failed", fmt.Appendf(nil, `{"type":"response.failed","sequence_number":%d,"response":%s}`, x.sent+1, failed))

@@ -1,5 +1,17 @@
 // Package fakellm simulates LLM providers over real HTTP, for tests and measurements: it answers deterministically, counts what it
 // bills, remembers what it saw, fails on request, and notices at once when its peer leaves.
+//
+// How a request is answered is a Plan, chosen by a function, by default, or over the wire by the model name:
+//
+//	fake                                           a good answer
+//	fake-echo                                      the question as the answer
+//	gpt-5?status=429&retry_after=2                 OpenAI's own 429
+//	fake?tokens=50&size=1024&delay=100ms&event_delay=5ms
+//	fake?fault=cut&stall_after=3                   see Fault for the names
+//	unknown-...                                    the provider's 404
+//
+// Tools are called when the last user message holds "call:" or tool_choice demands it. GET /_fake/stats, GET /_fake/log and
+// POST /_fake/reset are the simulation's own.
 package fakellm
 
 import (
@@ -38,7 +50,7 @@ type Options struct {
 	Plan    func(*Seen) Plan // decides per request; nil: always Default. Called on the connection's goroutine.
 	Default Plan
 
-	Quiet      bool // keep no log of requests, only counters
+	Quiet      bool // keep no log of requests, only counters: Seen, Wait and WaitDone have nothing then
 	LogBodies  bool // keep request bodies in the log
 	Lenient    bool // let unknown top-level request fields pass; OpenAI and Azure refuse them
 	FlatErrors bool // vLLM only: the older error shape {"object":"error",...}

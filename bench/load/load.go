@@ -22,7 +22,8 @@ type Plan struct {
 	Expect  Expect  // of every reply
 	Conns   int     // each with one goroutine
 	Rate    float64 // requests due per second; 0 is the closed loop
-	// Patience is how long after the run's end a reply may still come. Then it is lost. 0: 10s
+	// Patience is how long after the run's end a reply may still come. Then it is lost. 0: 20s, as virtual machines
+	// have been seen to stand still for ten
 	Patience time.Duration
 }
 
@@ -66,7 +67,7 @@ type Load struct {
 // Open dials every connection.
 func Open(ctx context.Context, p Plan) (*Load, error) {
 	if p.Patience == 0 {
-		p.Patience = 10 * time.Second
+		p.Patience = 20 * time.Second
 	}
 	l := &Load{plan: p}
 	for range p.Conns {

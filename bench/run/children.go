@@ -58,9 +58,6 @@ func start(ctx context.Context, o options) (b *bench, err error) {
 	if err = b.build(ctx); err != nil {
 		return nil, err
 	}
-	if err = renice(o.nice); err != nil { // not before: a build has no hurry
-		return nil, err
-	}
 	if b.upstream, err = b.launch(ctx, "upstream", "-kind", "openai", "-api-key", upstreamKey); err != nil {
 		return nil, err
 	}

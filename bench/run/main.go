@@ -27,7 +27,6 @@ type options struct {
 	profile   string
 	provider  string // package
 	self      bool
-	nice      int
 }
 
 func main() {
@@ -58,7 +57,6 @@ func parse(args []string) (o options, err error) {
 	f.StringVar(&o.profile, "profile", "", "folder for CPU profiles of the gateway, taken in runs of their own after the rounds")
 	f.StringVar(&o.provider, "upstream", "./bench/fakellm/serve", "package of the simulated provider")
 	f.BoolVar(&o.self, "self", false, "put a second bare proxy in the gateway's place: shows the rig's own error")
-	f.IntVar(&o.nice, "nice", 0, "niceness of the rig and its processes; below 0 (as root) on a machine that others use too")
 	names := f.String("scenarios", "", "of "+strings.Join(scenarioNames(), ",")+"; empty: all")
 	only := f.String("only", strings.Join(targetNames, ","), "what to measure")
 	quick := f.Bool("quick", false, "2 rounds of 1s: a minute, good for a look")

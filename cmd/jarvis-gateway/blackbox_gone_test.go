@@ -56,20 +56,34 @@ func TestClientsThatLeave(t *testing.T) {
 	} {
 		for how, goes := range leave {
 			t.Run(c.name+"/"+how, func(t *testing.T) {
+				before := g.metrics()
 				var times []time.Duration
-				for n := range 5 {
-					times = append(times, g.abandon(t, u, c.request, c.reply, c.begins, goes, fmt.Sprintf("%s-%d", fitName(t.Name()), n)))
+				var ids []string
+				for n := range 3 {
+					ids = append(ids, fmt.Sprintf("%s-%d", fitName(t.Name()), n))
+					times = append(times, g.abandon(t, u, c.request, c.reply, c.begins, goes, ids[n]))
 				}
 				slices.Sort(times)
 				t.Log(times)
-				if times[0] > promptly || times[4] > 40*promptly { // a busy machine may be late, but not each time
+				if times[0] > promptly || times[2] > 40*promptly { // a busy machine may be late, but not each time
 					t.Errorf("the provider knew of it after %v", times)
+				}
+				for _, id := range ids {
+					line := g.access(id)
+					if line.Get("outcome").Str != "client_gone" || line.Get("status").Int() != 499 || line.Get("error").Str != "client_gone" {
+						t.Errorf("%s", line.Raw)
+					}
+				}
+				g.idle()
+				if n := g.metrics()[series] - before[series]; n != 3 {
+					t.Errorf("%s grew by %v", series, n)
 				}
 			})
 		}
 	}
-	g.idle()
 }
+
+const series = `jarvis_requests_total{model="chat",outcome="client_gone",provider="up"}`
 
 func fitName(s string) string {
 	return strings.Map(func(r rune) rune {
@@ -83,7 +97,6 @@ func fitName(s string) string {
 // abandon sends a request, leaves, and measures until the provider's connection is closed.
 func (g *running) abandon(t *testing.T, u *upstream, request, reply string, begins bool, goes func(*net.TCPConn) error, id string) time.Duration {
 	t.Helper()
-	before := g.metrics()
 	u.script(reply)
 	c := g.dial(t)
 	c.begun = u.clientBegun
@@ -109,24 +122,11 @@ func (g *running) abandon(t *testing.T, u *upstream, request, reply string, begi
 	case <-time.After(10 * time.Second):
 		t.Fatal("the provider never knew")
 	}
-	if b, err := c.br.ReadByte(); !begins && err == nil {
-		t.Errorf("the client got %q", b)
-	}
 	c.Close()
-	line := g.access(id)
-	if line.Get("outcome").Str != "client_gone" || line.Get("status").Int() != 499 || line.Get("error").Str != "client_gone" {
-		t.Errorf("%s", line.Raw)
-	}
-	g.idle()
 	u.script(emptyAnswer)
-	if a := g.ask(t, "chat"); a.status != 200 { // the tenant has one place only
-		t.Errorf("the place is not free again: %v", a)
-	}
-	g.idle()
-	series := `jarvis_requests_total{model="chat",outcome="client_gone",provider="up"}`
-	if n := g.metrics()[series] - before[series]; n != 1 {
-		t.Errorf("%s grew by %v", series, n)
-	}
+	eventually(t, "the place free again", func() bool { // the tenant has only one
+		return g.ask(t, "chat").status == 200
+	})
 	return took
 }
 
@@ -193,47 +193,41 @@ func TestConcurrencyLimits(t *testing.T) {
 		}
 	}
 	other := "chat\nAuthorization: Bearer jv-other-0123456789abcdef\n"
+	const held = "200\nContent-Type: application/json\nContent-Length: 14\n\n@hold\n" + emptyAnswer
 	for _, c := range []struct {
 		name, request, reply string
 		status               int
 	}{
-		{"whole", "chat", "@hold\n" + emptyAnswer, 200},
+		{"whole", "chat", held, 200},
 		{"streamed", "stream", contentEvent + "@hold\n" + endEvent, 200},
 		{"cut", "stream", contentEvent + "@hold\n@cut\n", 200},
-		{"refused", "chat", "@hold\n400\n\n{}", 400},
+		{"refused", "chat", strings.Replace(held, "200", "400", 1), 400},
 		{"a binary answer", "POST /v1/audio/speech\n\n{\"model\":\"chat\"}", "200\nContent-Type: audio/mpeg\n\nx@hold\ny", 200},
 		{"too slow", "POST /v1/chat/completions\n\n{\"model\":\"first\"}", "@hang\n", 504},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			u.script(strings.TrimPrefix(c.reply, "@hold\n"))
-			if strings.HasPrefix(c.reply, "@hold") {
-				u.script("200\nContent-Length: 14\n\n@hold\n" + emptyAnswer)
-				if c.status != 200 {
-					u.script("400\nContent-Length: 2\n\n@hold\n{}")
-				}
-			}
-			held := g.dial(t)
-			held.send(c.request)
+			u.script(c.reply)
+			slow := g.dial(t)
+			slow.send(c.request)
 			eventually(t, "the request upstream", func() bool { return len(u.sightings()) == 1 })
 			if c.status != 504 {
 				refused("of yours", "chat")
 				refused("of yours", "stream")
 			}
 			u.release()
-			if a := held.receive("POST"); a.status != c.status {
+			if a := slow.receive("POST"); a.status != c.status {
 				t.Errorf("%v", a)
 			}
-			held.Close()
 			g.idle()
 			u.script(emptyAnswer)
-			if a := g.ask(t, "chat"); a.status != 200 {
+			if a := slow.do("chat"); a.status != 200 {
 				t.Errorf("the place is not free again: %v", a)
 			}
 			g.idle()
 		})
 	}
 	// The whole gateway's two places: one held by each tenant, none left.
-	u.script("200\nContent-Length: 14\n\n@hold\n"+emptyAnswer, "200\nContent-Length: 14\n\n@hold\n"+emptyAnswer)
+	u.script(held, held)
 	first, second := g.dial(t), g.dial(t)
 	first.send("chat")
 	second.send(other)
@@ -247,8 +241,11 @@ func TestConcurrencyLimits(t *testing.T) {
 		t.Errorf("models need no place: %v", a)
 	}
 	u.release()
-	first.receive("POST")
-	second.receive("POST")
+	for _, c := range []*client{first, second} {
+		if a := c.receive("POST"); a.status != 200 {
+			t.Errorf("%v", a)
+		}
+	}
 	u.script(emptyAnswer)
 	g.idle()
 	if a := g.ask(t, other); a.status != 200 {

@@ -107,6 +107,13 @@ func (u *upstream) clientBegun() {
 	}
 }
 
+// push adds answers to the script.
+func (u *upstream) push(replies ...string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.replies = append(u.replies, replies...)
+}
+
 // release lets answers go on that are held.
 func (u *upstream) release() {
 	u.mu.Lock()

@@ -2,7 +2,7 @@ package provider
 
 import (
 	"errors"
-	"net"
+	"io"
 	"sync"
 )
 
@@ -13,7 +13,7 @@ var ErrAborted = errors.New("aborted: the client left")
 // The zero value is ready for use.
 type Abort struct {
 	mu    sync.Mutex
-	conn  net.Conn
+	conn  io.Closer
 	fired bool
 }
 
@@ -42,7 +42,7 @@ func (a *Abort) Reset() {
 }
 
 // hold puts conn at stake. It is false when the work was already called off.
-func (a *Abort) hold(conn net.Conn) bool {
+func (a *Abort) hold(conn io.Closer) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.conn = conn

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -17,9 +18,10 @@ import (
 )
 
 // upstreamConn is a pooled connection that remembers when it was last used, so that one which the server has closed in
-// the meantime is found before a request is written to it.
+// the meantime is found before a request is written to it. The pool makes it unconnected: connecting is left to the
+// attempt that needs it, which can be called off.
 type upstreamConn struct {
-	net.Conn
+	net.Conn                 // nil: not connected yet
 	socket   net.Conn        // below TLS: closing it never blocks
 	raw      syscall.RawConn // nil where the socket cannot be looked at
 	lastUsed time.Time       // when its last attempt began; zero while fresh
@@ -93,34 +95,67 @@ func (d *dialer) useProxy(base *url.URL, proxy string) error {
 	return nil
 }
 
-// dial connects within timeout, the TLS handshake included.
-func (d *dialer) dial(addr string, timeout time.Duration) (net.Conn, error) {
-	deadline := time.Now().Add(timeout)
-	conn, err := d.connect(addr, timeout)
-	if err != nil {
-		return nil, &dialError{err}
+// Close closes the connection, if there is one yet.
+func (c *upstreamConn) Close() error {
+	if c.Conn == nil {
+		return nil
 	}
-	uc := &upstreamConn{Conn: conn, socket: conn}
+	return c.Conn.Close()
+}
+
+// stop is a cancel function as what an Abort can hold.
+type stop context.CancelFunc
+
+func (s stop) Close() error {
+	s()
+	return nil
+}
+
+// dial connects within timeout, the TLS handshake included, unless abort is fired.
+func (d *dialer) dial(c *upstreamConn, addr string, timeout time.Duration, abort *Abort) error {
+	deadline := time.Now().Add(timeout)
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+	if !abort.hold(stop(cancel)) {
+		return ErrAborted
+	}
+	conn, err := d.connect(ctx, addr, timeout)
+	switch {
+	case abort.Fired():
+		if err == nil {
+			_ = conn.Close() // nobody waits for it any more
+		}
+		return ErrAborted
+	case err != nil:
+		return &dialError{err}
+	}
+	c.Conn, c.socket = conn, conn
 	if sc, ok := conn.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
-			uc.raw = raw
+			c.raw = raw
 		}
 	}
 	if d.tls == nil {
-		return uc, nil
+		return nil
 	}
 	tc := tls.Client(conn, d.tls)
-	if err := handshake(tc, deadline); err != nil {
-		_ = conn.Close() // the handshake's error says more
-		return nil, &dialError{err}
+	if !abort.hold(conn) {
+		return ErrAborted
 	}
-	uc.Conn = tc
-	return uc, nil
+	if err := handshake(tc, deadline); err != nil {
+		if abort.Fired() {
+			return ErrAborted
+		}
+		return &dialError{err}
+	}
+	c.Conn = tc
+	return nil
 }
 
-func (d *dialer) connect(addr string, timeout time.Duration) (net.Conn, error) {
+// connect opens the socket. Through a proxy it cannot be called off, only timed out.
+func (d *dialer) connect(ctx context.Context, addr string, timeout time.Duration) (net.Conn, error) {
 	if d.proxied == nil {
-		return net.DialTimeout("tcp", addr, timeout)
+		return new(net.Dialer).DialContext(ctx, "tcp", addr)
 	}
 	dial, err := d.proxied(timeout)
 	if err != nil {

@@ -28,6 +28,7 @@ const (
 type host struct {
 	base    *url.URL
 	prefix  string // the base URL's path, without a slash at its end
+	dialer  *dialer
 	pool    fasthttp.HostClient
 	open    atomic.Int64 // attempts now on it
 	resting atomic.Int64 // unix nanoseconds until which other replicas are preferred
@@ -38,10 +39,10 @@ func newHost(base *url.URL, cfg Config) (*host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &host{base: base, prefix: trimSlash(base.Path)}
+	h := &host{base: base, prefix: trimSlash(base.Path), dialer: d}
 	h.pool = fasthttp.HostClient{
 		Addr:                     addrOf(base),
-		DialTimeout:              d.dial,
+		DialTimeout:              func(string, time.Duration) (net.Conn, error) { return &upstreamConn{}, nil },
 		MaxConns:                 cfg.MaxConns,
 		MaxIdleConnDuration:      idleConns,
 		NoDefaultUserAgentHeader: true,
@@ -110,6 +111,13 @@ func (h *host) attempt(req *fasthttp.Request, res *response, connect time.Durati
 	}
 	conn := cc.Conn().(*upstreamConn)
 	fresh = conn.lastUsed.IsZero()
+	if conn.Conn == nil {
+		if err := h.dialer.dial(conn, h.pool.Addr, connect, res.abort); err != nil {
+			res.abort.letGo()
+			h.pool.CloseConn(cc)
+			return true, err
+		}
+	}
 	if !res.abort.hold(conn.socket) {
 		h.pool.CloseConn(cc)
 		return true, ErrAborted

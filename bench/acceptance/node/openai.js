@@ -29,6 +29,10 @@ async function chats() {
       check(request_id && request_id === response.headers.get('x-request-id') && data._request_id === request_id, 'request id')
       same(response.headers.get('x-jarvis-model'), `${model}-2026-01-01`, 'x-jarvis-model')
     })
+    await call(`chat headers ${model}`, async () => {
+      const headers = { 'x-jarvis-timeout': '30', 'x-jarvis-metadata': '{"user":"me"}', cookie: 'a=b', 'x-copy-of-key': openai.apiKey }
+      check((await openai.chat.completions.create(request, { headers })).id, 'no answer') // the driver looks what went on
+    })
     await call(`chat stream ${model}`, async () => {
       const chunks = await collect(await openai.chat.completions.create({ ...request, stream: true, stream_options: { include_usage: true } }))
       const tokens = chunks.filter((c) => c.choices[0]?.delta.content).length

@@ -85,6 +85,14 @@ def raw(_, model):
     check(answer.parse().choices[0].message.content, "no text")
 
 
+def headers(_, model):
+    """What is of the connection, of the gateway or of the client alone stays where it is; the driver looks what went on."""
+    ai.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hello!"}], extra_headers={
+        "Connection": "keep-alive, X-Hop", "X-Hop": "1", "TE": "trailers", "Keep-Alive": "timeout=5", "Proxy-Authorization": "Basic eDp5",
+        "Cookie": "a=b", "X-Jarvis-Timeout": "30", "X-Jarvis-Metadata": '{"user":"me"}', "X-Copy-Of-Key": ai.api_key,
+    })
+
+
 def stream(_, model):
     request = {"model": model, "messages": [{"role": "user", "content": "Hello!"}], "stream": True, "stream_options": {"include_usage": True}}
     chunks = list(ai.chat.completions.create(**request))
@@ -124,6 +132,7 @@ def parsed_recording(_, r):
 def chats():
     for model in ("gpt", "azure-gpt", "azure-v1-gpt", "llama"):
         call(f"chat raw {model}", raw, model)
+        call(f"chat headers {model}", headers, model)
         call(f"chat stream {model}", stream, model)
         call(f"chat tools {model}", tools, model)
         call(f"chat parse {model}", parsed, model)

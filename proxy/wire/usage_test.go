@@ -1,0 +1,91 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+
+	"github.com/tidwall/gjson"
+)
+
+func TestReadUsage(t *testing.T) {
+	for object, want := range map[string]Usage{
+		`{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9}`: {Prompt: 7, Completion: 2},
+		`{"completion_tokens":2,"prompt_tokens":7,"prompt_tokens_details":{"cached_tokens":4,"audio_tokens":1},
+		  "completion_tokens_details":{"reasoning_tokens":1,"audio_tokens":2,"accepted_prediction_tokens":9}}`: {Prompt: 7, Completion: 2, CachedPrompt: 4, Reasoning: 1, Audio: 3},
+		`{"input_tokens":7,"input_tokens_details":{"cached_tokens":4,"cache_write_tokens":3},"output_tokens":2,"output_tokens_details":{"reasoning_tokens":1}}`: {Prompt: 7, Completion: 2, CachedPrompt: 4, CacheWrite: 3, Reasoning: 1},
+		`{"prompt_tokens":5,"total_tokens":5}`:             {Prompt: 5},
+		`{"total_tokens":56}`:                              {Prompt: 56},
+		`{"prompt_tokens":5,"prompt_tokens_details":null}`: {Prompt: 5},
+		`{"prompt_tokens":-5,"completion_tokens":-1}`:      {},
+		`{"prompt_tokens":"5","completion_tokens":null}`:   {Prompt: 5},
+		`{"prompt_tokens":{},"completion_tokens":[1]}`:     {},
+		`{"type":"duration","seconds":3}`:                  {},
+		`{}`:                                               {},
+	} {
+		if got := ReadUsage([]byte(object)); got != want {
+			t.Errorf("%s: %+v, want %+v", object, got, want)
+		}
+	}
+	if n := (Usage{Prompt: 7, Completion: 2, Reasoning: 1}).Total(); n != 9 {
+		t.Errorf("total %d", n)
+	}
+}
+
+func TestFindUsage(t *testing.T) {
+	for answer, want := range map[string]string{
+		`{"choices":[],"usage":{"prompt_tokens":1}}`:                                           `{"prompt_tokens":1}`,
+		`{"usage":{"prompt_tokens":1},"choices":[{"message":{"content":"}"}}],"x":"\"}"}`:      `{"prompt_tokens":1}`,
+		`{"usage": {"a":{"b":[{}]}} , "service_tier":"x"}`:                                     `{"a":{"b":[{}]}}`,
+		"{\"usage\" :\n{\"a\":1}\n}\n":                                                         `{"a":1}`,
+		`{"type":"response.completed","response":{"id":"r","usage":{"input_tokens":1}}}`:       `{"input_tokens":1}`,
+		`{"type":"response.completed","response":{"usage":{"input_tokens":1},"x":[{}]},"n":1}`: `{"input_tokens":1}`,
+		`{"usage":{"a":1},"choices":[{"usage":{"b":2}}]}`:                                      `{"a":1}`,
+		`{"choices":[{"usage":{"b":2}}]}`:                                                      ``,
+		`{"metadata":{"usage":{"b":2}}}`:                                                       ``,
+		`{"usage":null}`:                                                                       ``,
+		`{"usage": null,"choices":[{"delta":{"content":"\"usage\":{}"}}]}`:                     ``,
+		`{"content":"usage","x":{"a":1}}`:                                                      ``,
+		`{"usage":5}`:                                                                          ``,
+		`{"usage":[{"a":1}]}`:                                                                  ``,
+		`[DONE]`:                                                                               ``,
+		``:                                                                                     ``,
+	} {
+		if got := string(FindUsage([]byte(answer))); got != want {
+			t.Errorf("%s: %q, want %q", answer, got, want)
+		}
+	}
+}
+
+// FuzzFindUsage compares the search from the end with reading everything.
+func FuzzFindUsage(f *testing.F) {
+	f.Add([]byte(`{"choices":[{"usage":{"b":2}}],"usage":{"prompt_tokens":1},"x":"\"usage\":{}"}`))
+	f.Add([]byte(`{"response":{"usage":{"input_tokens":1},"x":"}"},"usage":null}`))
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		got := FindUsage(answer)
+		if !json.Valid(answer) || !gjson.ParseBytes(answer).IsObject() || bytes.Contains(answer, []byte(`\u`)) || repeats(gjson.ParseBytes(answer)) {
+			return
+		}
+		want := gjson.GetBytes(answer, "usage")
+		if !want.IsObject() {
+			want = gjson.GetBytes(answer, "response.usage")
+		}
+		if !want.IsObject() {
+			want.Raw = ""
+		}
+		if string(got) != want.Raw {
+			t.Fatalf("%s: %q, want %q", answer, got, want.Raw)
+		}
+	})
+}
+
+// repeats tells an object in which readers may find different things.
+func repeats(object gjson.Result) bool {
+	seen, twice := map[string]bool{}, false
+	object.ForEach(func(k, v gjson.Result) bool {
+		twice = twice || seen[k.Str] || v.IsObject() && k.Str == "response" && repeats(v)
+		seen[k.Str] = true
+		return true
+	})
+	return twice
+}
