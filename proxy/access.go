@@ -19,7 +19,7 @@ type AccessLog struct {
 		buf []byte
 		_   [32]byte // a cache line each
 	}
-	spare []byte
+	batch []byte
 	stop  chan struct{}
 	done  chan struct{}
 }
@@ -58,16 +58,16 @@ func (a *AccessLog) Close() {
 }
 
 func (a *AccessLog) flush() {
+	a.batch = a.batch[:0]
 	for i := range a.shards {
 		s := &a.shards[i]
 		s.mu.Lock()
-		full := s.buf
-		s.buf = a.spare[:0]
+		a.batch = append(a.batch, s.buf...)
+		s.buf = s.buf[:0]
 		s.mu.Unlock()
-		if len(full) > 0 {
-			_, _ = a.out.Write(full) // where could a failing log be logged?
-		}
-		a.spare = full
+	}
+	if len(a.batch) > 0 {
+		_, _ = a.out.Write(a.batch) // where could a failing log be logged?
 	}
 }
 

@@ -73,17 +73,20 @@ func TestOfficialClients(t *testing.T) {
 		t.Skip("installs client libraries and runs them")
 	}
 	all := recordings(t)
-	path := binary(t, t.TempDir())
 	langs := languages()
+	var installs sync.WaitGroup
+	for _, l := range langs {
+		installs.Go(func() { l.err = l.prepare() })
+	}
+	path := binary(t, t.TempDir())
+	installs.Wait()
 	results := make([]result, len(programs()))
-	var failed sync.Map
 	t.Run("clients", func(t *testing.T) {
 		for i, p := range programs() {
 			t.Run(p.language+" "+p.client, func(t *testing.T) {
 				t.Parallel()
-				defer func() { failed.Store(i, t.Failed()) }()
 				l := langs[p.language]
-				l.ready(t)
+				l.need(t)
 				results[i] = p.test(t, l, path, all)
 			})
 		}

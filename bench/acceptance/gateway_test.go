@@ -36,7 +36,7 @@ func binary(t *testing.T, dir string) string {
 		return nil
 	})
 	path := filepath.Join(dir, "jarvis-gateway")
-	cmd := exec.Command("go", "build", "-o", path, "./cmd/jarvis-gateway")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", path, "./cmd/jarvis-gateway")
 	cmd.Dir = filepath.Join("..", "..")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)

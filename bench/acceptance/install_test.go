@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 )
 
@@ -23,10 +22,9 @@ type language struct {
 	install func(l *language, dir string) error
 	run     func(dir, file string) *exec.Cmd
 
-	once    sync.Once
 	version string // of the command
 	dir     string // of the installed packages
-	err     error
+	err     error  // of prepare
 }
 
 var errMissing = errors.New("not on this machine")
@@ -46,9 +44,8 @@ func languages() map[string]*language {
 	}
 }
 
-// ready installs the packages once, into a folder that later runs with the same pins find again.
-func (l *language) ready(t *testing.T) {
-	l.once.Do(func() { l.err = l.prepare() })
+// need skips or fails the test where the language is not there: CI must have it.
+func (l *language) need(t *testing.T) {
 	switch {
 	case errors.Is(l.err, errMissing) && os.Getenv("CI") != "true":
 		t.Skipf("%s clients: %v", l.name, l.err)
@@ -57,6 +54,7 @@ func (l *language) ready(t *testing.T) {
 	}
 }
 
+// prepare installs the packages, into a folder that later runs with the same pins find again.
 func (l *language) prepare() error {
 	out, err := exec.Command(l.command, "--version").Output()
 	if err != nil {

@@ -23,8 +23,10 @@ func TestRightReplies(t *testing.T) {
 		{"stream with a length", plainReply(sse(events...)), true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := runFor(t, plan(upstream(t, always(c.reply)), c.stream), 20*time.Millisecond)
-			if r.OK == 0 || r.OK != r.Sent {
+			p := plan(upstream(t, always(c.reply)), c.stream)
+			p.Rate = 200
+			r := runFor(t, p, 20*time.Millisecond)
+			if r.OK != 4 || r.OK != r.Sent {
 				t.Errorf("%d of %d right: %v", r.OK, r.Sent, r.Fault)
 			}
 			if c.stream && r.Events != r.OK*5 {
@@ -73,8 +75,10 @@ func TestLies(t *testing.T) {
 			if c.stream {
 				right = whole
 			}
-			r := runFor(t, plan(lieOnce(t, right, c.lie), c.stream), 60*time.Millisecond)
-			if r.Wrong != c.wrong || r.Lost != c.lost || r.OK == 0 {
+			p := plan(lieOnce(t, right, c.lie), c.stream)
+			p.Rate = 200
+			r := runFor(t, p, 30*time.Millisecond)
+			if r.Wrong != c.wrong || r.Lost != c.lost || r.OK != 5 {
 				t.Errorf("wrong %d, lost %d, ok %d; want wrong %d, lost %d", r.Wrong, r.Lost, r.OK, c.wrong, c.lost)
 			}
 			if r.Fault == nil || !strings.Contains(r.Fault.Error(), c.why) {
@@ -106,7 +110,7 @@ func TestLostReply(t *testing.T) {
 	p := plan(addr, false)
 	p.Patience = 3 * time.Second
 	start := time.Now()
-	r := runFor(t, p, 50*time.Millisecond)
+	r := runFor(t, p, time.Second)
 	if r.Lost != 1 || r.OK != 1 {
 		t.Errorf("lost %d, ok %d; want 1 and 1", r.Lost, r.OK)
 	}
@@ -147,11 +151,8 @@ func TestOpenLoopChargesAStall(t *testing.T) {
 			late += b.Count
 		}
 	}
-	if late < 45 || late > 100 { // more than 50 only if this machine stalls as well
-		t.Errorf("%d requests were 50 ms late or more; want about 50", late)
-	}
-	if p50 := r.Latency.ValueAtQuantile(50); p50 > 100_000 {
-		t.Errorf("p50 is %d us: the stall must not reach half of the requests", p50)
+	if late < 45 { // more if this machine stalls as well
+		t.Errorf("%d requests were 50 ms late or more; want 50", late)
 	}
 	if m := r.Latency.Max(); m < stall.Microseconds() {
 		t.Errorf("slowest %d us, want 300,000 or more", m)
@@ -173,8 +174,21 @@ func TestOpenLoopGoesRoundAStall(t *testing.T) {
 	if r.OK != 99 || r.Lost != 1 {
 		t.Fatalf("ok %d, lost %d; want 99 and 1", r.OK, r.Lost)
 	}
-	if p50 := r.Latency.ValueAtQuantile(50); p50 > 100_000 {
-		t.Errorf("p50 is %d us", p50)
+}
+
+// When a request is due depends on the start and the rate, never on when the one before was answered.
+func TestDueTimes(t *testing.T) {
+	start := time.Now().Add(-time.Second) // past, so that nothing waits
+	s := (&Load{plan: Plan{Rate: 1000}}).schedule(start, 5*time.Millisecond)
+	c := &conn{alarm: &alarm{}}
+	for i := range 5 {
+		due, ok := s.next(c)
+		if want := start.Add(time.Duration(i) * time.Millisecond); !ok || !due.Equal(want) {
+			t.Errorf("request %d is due %v after the start, want %v", i, due.Sub(start), want.Sub(start))
+		}
+	}
+	if _, ok := s.next(c); ok {
+		t.Error("more requests than the rate has in 5 ms")
 	}
 }
 
@@ -185,7 +199,7 @@ func TestOpenLoopKeepsItsRate(t *testing.T) {
 	if r.OK != 200 {
 		t.Errorf("%d requests, want exactly 200: %v", r.OK, r.Fault)
 	}
-	if r.Elapsed < 390*time.Millisecond || r.Elapsed > 2*time.Second {
+	if r.Elapsed < 390*time.Millisecond {
 		t.Errorf("took %v", r.Elapsed)
 	}
 }

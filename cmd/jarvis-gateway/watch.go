@@ -29,7 +29,8 @@ type watcher struct {
 	hangup  chan os.Signal
 	stop    chan struct{}
 	done    chan struct{}
-	seen    content // when changed was last called
+	files   map[string]bool // the configuration's, all links followed
+	seen    content         // when changed was last called
 }
 
 // watch calls changed, one call at a time, until Close; the first time because of what differs from the source's last load.
@@ -89,8 +90,10 @@ func (w *watcher) loop() {
 		case <-w.hangup:
 			w.seen = w.look()
 			w.changed()
-		case <-events:
-			wait()
+		case event := <-events:
+			if w.matters(event) {
+				wait()
+			}
 		case err := <-lost:
 			if err != nil { // events are missing, so anything may have changed
 				wait()
@@ -100,6 +103,12 @@ func (w *watcher) loop() {
 			w.compare()
 		}
 	}
+}
+
+// matters leaves out that another file of a watched folder was written, a log for one, which may happen all the time. A
+// file that comes, goes or is renamed may be, or lead to, one of the configuration's.
+func (w *watcher) matters(event fsnotify.Event) bool {
+	return event.Op&^(fsnotify.Write|fsnotify.Chmod) != 0 || w.files[event.Name]
 }
 
 // compare calls changed if the files hold something new: their folders may be full of others that change all the time.
@@ -113,6 +122,7 @@ func (w *watcher) compare() {
 // look watches every folder that matters by now, then digests the files, in this order lest a change fall between.
 func (w *watcher) look() content {
 	if w.folders != nil {
+		w.files = map[string]bool{}
 		w.follow(w.source.path)
 		for _, pattern := range w.source.patterns() {
 			w.followPattern(pattern)
@@ -185,6 +195,7 @@ func (w *watcher) follow(path string) {
 		link, target := firstLink(path)
 		w.add(filepath.Dir(link))
 		if target == "" {
+			w.files[path] = true
 			return
 		}
 		path = target

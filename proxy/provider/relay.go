@@ -282,18 +282,40 @@ var (
 	deltaType    = []byte(`.delta"`)
 )
 
+// noChoices tells the chunk that carries the usage alone. Reading it costs an allocation, so what cannot be one is told
+// by a search: some providers send running usage with every chunk.
 func noChoices(data []byte) bool {
+	if !emptyChoices(data) {
+		return false
+	}
 	choices := gjson.GetBytes(data, "choices")
 	return choices.IsArray() && choices.Get("#").Int() == 0
 }
 
-// end records why the provider's bytes stopped. What is left is an event whose blank line is missing: a server that
-// ends the stream right after its last line, if the end was clean.
+func emptyChoices(data []byte) bool {
+	for {
+		at := bytes.Index(data, choicesKey)
+		if at < 0 {
+			return false
+		}
+		data = data[at+len(choicesKey):]
+		if list, ok := bytes.CutPrefix(bytes.TrimLeft(data, ": \t\r\n"), []byte{'['}); ok && bytes.HasPrefix(bytes.TrimLeft(list, " \t\r\n"), []byte{']'}) {
+			return true
+		}
+	}
+}
+
+var choicesKey = []byte(`"choices"`)
+
+// end records why the provider's bytes stopped. What is left is an event whose blank line is missing: of a server that
+// ends the stream right after its last line, if the event is whole.
 func (r *relay) end(err error) {
 	if err == io.EOF && r.buf != nil && r.err == nil {
-		if tail := (*r.buf)[r.ready:]; len(bytes.TrimSpace(tail)) > 0 {
+		if data := wire.EventData((*r.buf)[r.ready:]); wire.IsDone(data) || gjson.ValidBytes(data) {
 			*r.buf = append(*r.buf, '\n', '\n')
 			r.sift()
+		} else {
+			*r.buf = (*r.buf)[:r.ready]
 		}
 	}
 	if r.err != nil {

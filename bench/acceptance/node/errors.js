@@ -21,6 +21,10 @@ function retries(openai) {
       upstream.push({ id: 'hiccup', requests: 2 })
       await works(ask('id=hiccup&status=500&times=1'))
     }),
+    call('connection reset, then success', async (upstream) => {
+      upstream.push({ id: 'reset', requests: 2 })
+      await works(ask('id=reset&fault=reset&times=1'))
+    }),
     call('503 twice, then a stream', async (upstream) => {
       upstream.push({ id: 'busy', requests: 3 })
       const chunks = await collect(await chat.create(ask('id=busy&status=503&times=2', { stream: true })))

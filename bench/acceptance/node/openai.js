@@ -86,7 +86,7 @@ async function structured() {
 }
 
 async function responses() {
-  for (const model of ['gpt', 'azure-v1-gpt']) {
+  for (const model of ['gpt', 'azure-gpt', 'azure-v1-gpt', 'llama']) {
     await call(`responses ${model}: create, retrieve, input items, go on, delete`, async () => {
       const made = await openai.responses.create({ model, input: 'Hello!' })
       check(made.output_text && made.status === 'completed', `got ${JSON.stringify(made)}`)

@@ -34,6 +34,10 @@ def retries(client):
         upstream.append({"id": "hiccup", "requests": 2})
         same(create(**ask("id=hiccup&status=500&times=1")).choices[0].message.content, "It works now.")
 
+    def reset(upstream):
+        upstream.append({"id": "reset", "requests": 2})
+        same(create(**ask("id=reset&fault=reset&times=1")).choices[0].message.content, "It works now.")
+
     def busy(upstream):
         upstream.append({"id": "busy", "requests": 3})
         same(text_of(create(**ask("id=busy&status=503&times=2", stream=True))), "It works now.")
@@ -54,7 +58,8 @@ def retries(client):
         check(e.request_id, "no request id")
 
     return [
-        ("429 with Retry-After, then success", limited), ("500, then success", hiccup), ("503 twice, then a stream", busy),
+        ("429 with Retry-After, then success", limited), ("500, then success", hiccup), ("connection reset, then success", reset),
+        ("503 twice, then a stream", busy),
         ("stream that begins with an error, then success", first),
         ("429 and x-should-retry: false", final, 429, openai.RateLimitError),
         ("500 and x-should-retry: false", final, 500, openai.InternalServerError),

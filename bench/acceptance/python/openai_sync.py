@@ -183,7 +183,7 @@ def response_tools(_, model):
 
 
 def responses():
-    for model in ("gpt", "azure-v1-gpt"):
+    for model in ("gpt", "azure-gpt", "azure-v1-gpt", "llama"):
         call(f"responses {model}: create, retrieve, input items, go on, delete", stored, model)
         call(f"responses {model}: in the background, cancel", background, model)
         call(f"responses {model}: stream, and stream again", response_stream, model)
