@@ -112,13 +112,21 @@ func (p *report) markdown(w io.Writer) {
 	fmt.Fprint(w, "\n| scenario | traffic | used of the cores by others |\n|---|---|---:|\n")
 	for _, s := range scenarios {
 		if rs, ok := p.Readings[s.Name]; ok {
-			fmt.Fprintf(w, "| %s | %s | %.0f %% |\n", s.Name, s.About, 100*others(rs))
+			fmt.Fprintf(w, "| %s | %s | %s |\n", s.Name, s.About, percent(others(rs), s.Held))
 		}
 	}
 	fmt.Fprint(w, "\n| scenario | through | sent | wrong | lost |\n|---|---|---:|---:|---:|\n")
 	for _, t := range p.Totals {
 		fmt.Fprintf(w, "| %s | %s | %d | %d | %d |\n", t.Scenario, t.Target, t.Sent, t.Wrong, t.Lost)
 	}
+}
+
+// percent is of no interest for memory, which others' CPU does not change.
+func percent(share figure, held bool) string {
+	if held {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f %%", 100*share)
 }
 
 func (p *report) table(w io.Writer) {

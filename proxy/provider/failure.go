@@ -2,6 +2,7 @@ package provider
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"strconv"
 	"time"
@@ -97,10 +98,7 @@ func (c *Client) callersFault(status int, body []byte, cause error) *wire.Error 
 	}
 	object := wire.ErrorIn(body)
 	if object == nil {
-		e.Message = string(c.redact(clip(detail(body))))
-		if e.Message == "" {
-			e.Message = "The model provider refused the request."
-		}
+		e.Message = cmp.Or(string(c.redact(clip(detail(body)))), refusedText)
 		return e
 	}
 	object = c.redactJSON(object)
@@ -108,7 +106,7 @@ func (c *Client) callersFault(status int, body []byte, cause error) *wire.Error 
 	if isOpenAIError(fields) {
 		e.Raw = object
 	}
-	e.Message = fields.Get("message").String()
+	e.Message = cmp.Or(fields.Get("message").String(), refusedText)
 	if t := fields.Get("type"); t.Type == gjson.String && e.Raw != nil {
 		e.Type = t.Str
 	}
@@ -120,6 +118,8 @@ func (c *Client) callersFault(status int, body []byte, cause error) *wire.Error 
 	}
 	return e
 }
+
+const refusedText = "The model provider refused the request."
 
 // isOpenAIError tells an error object that OpenAI's clients read without surprise. vLLM's has a number as code and a
 // class name as type; DeepSeek's and others' leave members out, which is fine.

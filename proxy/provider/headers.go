@@ -76,7 +76,7 @@ func namedIn(connection [][]byte, name []byte) bool {
 // and account names of the gateway's own account, cookies, server names.
 func shown(name []byte) bool {
 	switch string(name) {
-	case "Content-Disposition", "Content-Language", "Openai-Processing-Ms", "Openai-Version", "Openai-Model", "X-Should-Retry":
+	case "Content-Disposition", "Content-Language", "Openai-Processing-Ms", "Openai-Version", "Openai-Model":
 		return true
 	}
 	return false
