@@ -238,12 +238,13 @@ type Grant struct{ whole, tenant *quota }
 
 // Admit takes one place among the requests in flight, of the gateway and of the tenant, or refuses.
 func (g *Gate) Admit(c *Caller) (Grant, error) {
-	if !g.whole.take() {
-		return Grant{}, overLimit("The gateway is serving as many requests as it may.")
-	}
+	// The tenant's first: one at its limit must not take, even for a moment, what others could have.
 	if !c.tenant.quota.take() {
-		g.whole.open.Add(-1)
 		return Grant{}, overLimit("Too many requests of yours are in flight.")
+	}
+	if !g.whole.take() {
+		c.tenant.quota.open.Add(-1)
+		return Grant{}, overLimit("The gateway is serving as many requests as it may.")
 	}
 	return Grant{g.whole, c.tenant.quota}, nil
 }
