@@ -83,7 +83,7 @@ func writeError(res *fasthttp.Response, e *wire.Error) {
 // errorEvent is how a stream that has begun tells of its failure; no end mark follows it.
 func errorEvent(kind wire.Kind, e *wire.Error) []byte {
 	if kind == wire.Response {
-		b := append([]byte("event: error\ndata: {\"type\":\"error\",\"code\":"), strconv.Quote(e.Reason())...)
+		b := wire.AppendString([]byte("event: error\ndata: {\"type\":\"error\",\"code\":"), e.Reason())
 		b = wire.AppendString(append(b, `,"message":`...), e.Message)
 		return append(b, ",\"param\":null}\n\n"...)
 	}

@@ -70,7 +70,7 @@ func (s *scenario) measure(ctx context.Context, b *bench) ([]reading, error) {
 			progress("%-10s %d/%d  %s", s.Name, r.Round, b.rounds, r)
 		}
 	}
-	if err != nil {
+	if err = cmp.Or(err, ctx.Err()); err != nil {
 		return nil, err
 	}
 	return out, s.profile(ctx, b, loads)

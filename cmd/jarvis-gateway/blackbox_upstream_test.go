@@ -84,7 +84,8 @@ func (u *upstream) addr() string { return u.ln.Addr().String() }
 
 // script sets what is answered next. In an answer, status and headers may be left out; lines that begin with @ are
 // directions: @wait until the client has seen something of the answer, @cut and @reset the connection, @close it after an answer, @pause a little, @hold
-// until release, @hang until the gateway hangs up, @eof ends an answer by the connection's end. With a header X-Framing the body goes out as it is.
+// until release, @hang until the gateway hangs up, @eof ends an answer by the connection's end. With a header X-Framing the body goes out as it is,
+// and all of an answer that begins with HTTP/1.1.
 func (u *upstream) script(replies ...string) { u.scriptIn(manner{}, replies...) }
 
 func (u *upstream) scriptIn(m manner, replies ...string) {
@@ -200,6 +201,10 @@ func isEvents(body string) bool { return eventLine.MatchString(body) }
 
 // play sends one answer. It is false when the connection is at its end.
 func (p *player) play(reply string) bool {
+	if strings.HasPrefix(reply, "HTTP/1.1 ") {
+		p.write(reply, false)
+		return true
+	}
 	status, fields, body, _ := splitMessage(reply)
 	if body != "" && body[0] == '@' && len(fields) == 0 && status == 200 {
 		return p.direct(strings.TrimSpace(body))

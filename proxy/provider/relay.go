@@ -144,9 +144,11 @@ func (r *relay) sift() {
 		r.ready, *r.buf = len(b)-(len(*r.buf)-r.ready-rest), b
 		return
 	}
-	tail := copy(b[r.ready+kept:], b[r.ready+rest:])
+	if kept < rest { // events were taken out: close the gap
+		b = b[:r.ready+kept+copy(b[r.ready+kept:], b[r.ready+rest:])]
+	}
 	r.ready += kept
-	*r.buf = b[:r.ready+tail]
+	*r.buf = b
 }
 
 func (r *relay) hold(b []byte) {

@@ -51,13 +51,15 @@ func (r *relay) drain(size int) (p passed) {
 	err := r.open()
 	p.opened = err == nil
 	buf := make([]byte, size)
+	var out []byte
 	for n := 0; err == nil; {
 		n, err = r.Read(buf)
-		p.out += string(buf[:n])
+		out = append(out, buf[:n]...)
 		if n == 0 && err == nil {
 			panic("BUG: an empty read")
 		}
 	}
+	p.out = string(out)
 	var known *wire.Error
 	switch {
 	case errors.As(err, &known):

@@ -12,7 +12,7 @@ func EventEnd(b []byte, from int) (end, resume int) {
 	for i := from; ; {
 		n := bytes.IndexByte(b[i:], '\n')
 		if n < 0 {
-			return 0, i
+			return 0, len(b)
 		}
 		lf := i + n
 		switch rest := b[lf+1:]; {
