@@ -107,7 +107,8 @@ func (a *AccessLog) write(x *exchange, u wire.Usage, now time.Time) {
 		l.text("user", note.Get("user").String())
 		l.text("scene", note.Get("scene").String())
 	}
-	s.buf = append(l, '}', '\n')
+	l = append(l, '}', '\n')
+	s.buf = l
 }
 
 func (l *line) result(x *exchange, u wire.Usage, total time.Duration) {

@@ -32,6 +32,7 @@ type conn struct {
 	x       exchange
 	left    atomic.Bool // the client is gone
 	closing atomic.Bool // after this answer the connection ends
+	heard   bool        // the client has sent something
 	linger  bool        // the client may still be sending what nobody will read
 	closed  atomic.Bool
 	readBy  time.Time // the read deadline that is wanted, and the one that is set
@@ -69,7 +70,9 @@ func (c *conn) Read(p []byte) (int, error) {
 		}
 		c.readSet = c.readBy
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	c.heard = c.heard || n > 0
+	return n, err
 }
 
 // Write bounds how long a client may take to accept what it is sent. The deadline is moved only now and then, as moving

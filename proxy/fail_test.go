@@ -126,7 +126,7 @@ func TestPanic(t *testing.T) {
 			t.Fatal(err)
 		}
 		text, err := io.ReadAll(res.Body)
-		if err != nil || res.StatusCode != 500 || gjson.GetBytes(text, "error.code").Str != "internal_error" || strings.Contains(string(text), "nil pointer") {
+		if err != nil || res.StatusCode != http.StatusInternalServerError || gjson.GetBytes(text, "error.code").Str != "internal_error" || strings.Contains(string(text), "nil pointer") {
 			t.Errorf("%d %s %v", res.StatusCode, text, err)
 		}
 	}

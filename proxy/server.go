@@ -114,6 +114,10 @@ func (s *Server) bodyTime(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	c := ctx.Conn().(*conn)
 	c.closing.Store(true)
+	if !c.heard { // it was opened ahead of use: an answer now would be taken for that of its first request
+		_ = c.Close() // what fasthttp writes then goes nowhere
+		return
+	}
 	c.linger = true
 	failure := badRequest(err)
 	refusals.WithLabelValues(failure.Reason()).Inc()

@@ -125,6 +125,13 @@ func TestSlowClientsAreCut(t *testing.T) {
 			t.Errorf("an idle connection ends with %q, %v", n, err)
 		}
 	})
+	t.Run("silent", func(t *testing.T) { // opened ahead of use: an answer would be taken for that of its first request
+		t.Parallel()
+		c := g.dial(t)
+		if n, err := c.br.ReadByte(); err != io.EOF {
+			t.Errorf("a connection that was never used ends with %q, %v", n, err)
+		}
+	})
 }
 
 // A client that does not read cannot hold an answer for ever.

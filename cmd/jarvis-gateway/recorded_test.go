@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -49,7 +50,7 @@ func recorded(t *testing.T) []fakellm.Exchange {
 		}
 		for _, ex := range list {
 			ex.Name = filepath.Base(source.dir) + "/" + ex.Name
-			if ex.Path = offered.FindString(ex.Path); ex.Path != "" && ex.Method != "GET" {
+			if ex.Path = offered.FindString(ex.Path); ex.Path != "" && ex.Method != http.MethodGet {
 				all = append(all, mended(ex))
 			}
 		}

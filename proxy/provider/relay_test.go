@@ -52,7 +52,8 @@ func (r *relay) drain(size int) (p passed) {
 	p.opened = err == nil
 	buf := make([]byte, size)
 	var out []byte
-	for n := 0; err == nil; {
+	for err == nil {
+		var n int
 		n, err = r.Read(buf)
 		out = append(out, buf[:n]...)
 		if n == 0 && err == nil {
