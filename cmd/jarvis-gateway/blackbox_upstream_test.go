@@ -160,7 +160,7 @@ func readSighting(br *bufio.Reader) (s sighting, err error) {
 	if s.header, err = head.ReadMIMEHeader(); err != nil {
 		return s, err
 	}
-	var body io.Reader = io.LimitReader(br, 0)
+	body := io.LimitReader(br, 0)
 	if n, err := strconv.ParseInt(s.header.Get("Content-Length"), 10, 64); err == nil {
 		body = io.LimitReader(br, n)
 	} else if s.header.Get("Transfer-Encoding") != "" {
