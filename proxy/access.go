@@ -26,7 +26,7 @@ type AccessLog struct {
 
 const (
 	flushEvery = 200 * time.Millisecond
-	maxUnread  = 4 << 20 // a shard's bytes that may wait for a slow reader
+	maxUnread  = 1 << 20 // a shard's bytes that may wait for a slow reader
 )
 
 // NewAccessLog starts writing to out. Close writes what is left and ends it.

@@ -52,6 +52,7 @@ type running struct {
 	testing.TB
 	api, private string // host:port of the data plane and of the admin port
 	path         string // of its config
+	welcome      string // what it printed
 	log          record
 	cancel       context.CancelFunc
 	exited       chan struct{}
@@ -115,7 +116,7 @@ func start(t testing.TB, config string) *running {
 	if at == nil {
 		t.Fatalf("serve ended with %d: %s", g.code, g.log.String())
 	}
-	g.api, g.private = at[1], at[2]
+	g.api, g.private, g.welcome = at[1], at[2], welcome.String()
 	return g
 }
 

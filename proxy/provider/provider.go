@@ -421,10 +421,10 @@ func (p *passage) Read(b []byte) (int, error) {
 	if p.err != nil {
 		return 0, p.err
 	}
-	if p.err = p.res.arm(); p.err != nil {
-		return 0, p.err
+	n, err := 0, p.res.arm()
+	if err == nil {
+		n, err = p.res.body.Read(b)
 	}
-	n, err := p.res.body.Read(b)
 	switch {
 	case err == nil || err == io.EOF:
 		p.err = err
