@@ -211,8 +211,11 @@ func readHead(br *bufio.Reader, head *fasthttp.ResponseHeader) error {
 		if err := head.Read(br); err != nil {
 			return err
 		}
-		if status := head.StatusCode(); status >= 200 || status == 101 {
+		switch status := head.StatusCode(); {
+		case status >= 200:
 			return nil
+		case status == 101:
+			return errors.New("the server switched protocols unasked")
 		}
 		head.Reset()
 	}
