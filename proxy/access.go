@@ -113,7 +113,7 @@ func (a *AccessLog) write(x *exchange, u wire.Usage, now time.Time) {
 
 func (l *line) result(x *exchange, u wire.Usage, total time.Duration) {
 	if x.failure != nil {
-		l.text("error", x.failure.Reason())
+		l.text("error", shorten(x.failure.Reason()))
 		if x.failure.Err != nil {
 			l.text("cause", shorten(x.failure.Err.Error()))
 		}

@@ -64,7 +64,7 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 
 // Read sets the deadline unless one is set that ends a little earlier.
 func (c *conn) Read(p []byte) (int, error) {
-	if early := c.readBy.Sub(c.readSet); early < 0 || early > c.server.cfg.Timeout.Idle/8 {
+	if early := c.readBy.Sub(c.readSet); early < 0 || early > c.server.slack {
 		if err := c.Conn.SetReadDeadline(c.readBy); err != nil {
 			return 0, err
 		}

@@ -55,7 +55,7 @@ func (x *exchange) begin(s *Server, ctx *fasthttp.RequestCtx) {
 	x.g, x.ctx, x.start, x.open = s.current.Load(), ctx, time.Now(), true
 	x.ep, x.caller, x.route, x.target, x.failure, x.tail = nil, nil, nil, nil, nil, nil
 	x.asked, x.model, x.tries, x.upstream, x.first, x.sent = "", "", 0, 0, 0, 0
-	x.body = wire.Body{}
+	x.body, x.call.AnswerAs = wire.Body{}, nil
 	x.identity()
 	x.abort.Reset()
 	if x.conn.left.Load() {
@@ -184,6 +184,8 @@ func (x *exchange) respond(err error) {
 	x.headers(&res.Header)
 	switch {
 	case err != nil:
+	case x.reply.Stream != nil && !x.ctx.Request.Header.IsHTTP11():
+		x.respondWhole(res)
 	case x.reply.Stream != nil:
 		res.ImmediateHeaderFlush = true
 		res.SetBodyStream(x, x.reply.Length)
@@ -194,6 +196,17 @@ func (x *exchange) respond(err error) {
 	}
 	x.finish()
 }
+
+// respondWhole gathers a stream for a client of HTTP/1.0, which cannot read one in chunks.
+func (x *exchange) respondWhole(res *fasthttp.Response) {
+	body, err := io.ReadAll(io.LimitReader(x, maxGathered))
+	if err != nil {
+		x.ctx.SetConnectionClose()
+	}
+	res.SetBodyRaw(body)
+}
+
+const maxGathered = 64 << 20
 
 func (x *exchange) headers(h *fasthttp.ResponseHeader) {
 	h.SetCanonical(headerRequestID, x.id)

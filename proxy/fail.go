@@ -62,6 +62,17 @@ func outcomeOf(e *wire.Error) string {
 	return outcomeProvider
 }
 
+// resultOf names the result of an attempt for a metric: never by a word of the provider's own.
+func resultOf(e *wire.Error) string {
+	switch {
+	case e.Failover || e.Status == statusGone || e.Code == "internal_error":
+		return e.Reason()
+	case e == errDraining:
+		return "aborted"
+	}
+	return "refused"
+}
+
 // writeError makes the response of an error in OpenAI's form.
 func writeError(res *fasthttp.Response, e *wire.Error) {
 	res.SetStatusCode(e.Status)

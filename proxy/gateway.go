@@ -2,6 +2,7 @@
 package proxy
 
 import (
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -134,7 +135,25 @@ func (x *exchange) parse() (err error) {
 	if x.asked == "" {
 		return wire.Invalid("model", "You must provide a model parameter.")
 	}
+	if !fitModel(x.asked) {
+		return wire.Invalid("model", "A model's name has at most %d bytes, all of them printable, and no part that is . or ..", maxModel)
+	}
 	return nil
+}
+
+const maxModel = 256
+
+// fitModel keeps out of headers, paths and logs what only an attacker would call a model.
+func fitModel(name string) bool {
+	if len(name) > maxModel || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return false
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "." || part == ".." {
+			return false
+		}
+	}
+	return true
 }
 
 // find looks the model up. One answer fits a model that does not exist and one that is not this tenant's.
@@ -186,7 +205,7 @@ func (x *exchange) ask(target *router.Target) error {
 	m := x.g.metrics[target.Index].get()
 	if err != nil {
 		e := x.fault(err)
-		m.attempt(e.Reason())
+		m.attempt(resultOf(e))
 		if e.Code == "upstream_auth" {
 			x.conn.server.log.Error("a provider refuses the gateway's credentials", "provider", target.Provider, "id", string(x.id), "cause", e.Error())
 		}

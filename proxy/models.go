@@ -22,11 +22,14 @@ type catalog struct {
 }
 
 type listing struct {
-	at     time.Time
+	until  time.Time
 	models []gjson.Result
 }
 
-const listingFor = time.Minute
+const (
+	listingFor  = time.Minute
+	unlistedFor = 5 * time.Second // after a failure
+)
 
 // listModels lists the names that the caller may ask for.
 func (g *Gateway) listModels(x *exchange) error {
@@ -124,7 +127,7 @@ func (g *Gateway) served(x *exchange, target *router.Target) []gjson.Result {
 	g.catalog.mu.Lock()
 	known, ok := g.catalog.seen[target.Provider]
 	g.catalog.mu.Unlock()
-	if ok && time.Since(known.at) < listingFor {
+	if ok && time.Now().Before(known.until) {
 		return known.models
 	}
 	call := &x.call
@@ -134,14 +137,20 @@ func (g *Gateway) served(x *exchange, target *router.Target) []gjson.Result {
 	call.Begun = time.Now()
 	if err := g.Providers[target.Provider].Do(call, &x.reply); err != nil {
 		x.conn.server.log.Warn("a provider did not list its models", "provider", target.Provider, "cause", err.Error())
+		g.catalog.keep(target.Provider, nil, unlistedFor)
 		return nil
 	}
-	models := gjson.GetBytes([]byte(string(x.reply.Body)), "data").Array()
+	models := gjson.GetBytes(x.reply.Body, "data").Array() // copies
 	x.reply.Close()
-	g.catalog.mu.Lock()
-	defer g.catalog.mu.Unlock()
-	g.catalog.seen[target.Provider] = listing{time.Now(), models}
+	models = slices.DeleteFunc(models, func(m gjson.Result) bool { return !fitModel(m.Get("id").Str) || m.Get("id").Str == "" })
+	g.catalog.keep(target.Provider, models, listingFor)
 	return models
+}
+
+func (c *catalog) keep(provider string, models []gjson.Result, d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seen[provider] = listing{time.Now().Add(d), models}
 }
 
 func describe(name, provider string, born time.Time) []byte {

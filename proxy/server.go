@@ -23,6 +23,7 @@ type Server struct {
 	log      *slog.Logger
 	draining atomic.Bool
 	owners   *owners
+	slack    time.Duration // by how much a deadline of a client may come early
 }
 
 // NewServer makes the server of a first Gateway. Each request becomes one line in log's handler's format, JSON, on
@@ -33,12 +34,14 @@ func NewServer(cfg Config, g *Gateway, log *slog.Logger, access *AccessLog) (*Se
 	if err != nil {
 		return nil, fmt.Errorf("watching for clients that leave: %w", err)
 	}
-	s := &Server{cfg: cfg, log: log, access: access, gone: gone, owners: newOwners()}
+	s := &Server{cfg: cfg, log: log, access: access, gone: gone, owners: newOwners(),
+		slack: min(cfg.Timeout.Header, cfg.Timeout.Body, cfg.Timeout.Idle) / 8}
 	s.Swap(g)
 	s.http = &fasthttp.Server{
 		Handler:                      s.serve,
 		ErrorHandler:                 s.refuse,
 		HeaderReceived:               s.bodyTime,
+		ExpectHandler:                s.expect,
 		Logger:                       serverLog{log},
 		ReadTimeout:                  cfg.Timeout.Header,
 		IdleTimeout:                  cfg.Timeout.Idle,
@@ -96,12 +99,41 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
+var errStranger = &wire.Error{Status: 401, Type: wire.TypeInvalid, Code: "invalid_api_key", Final: true, Message: "A key that works is needed to send a request of this size."}
+
+// smallBody is what may be read of a request before it is known whose it is.
+const smallBody = 64 << 10
+
+// stranger tells a request whose key does not work: nobody makes the gateway hold a large body without one.
+func (s *Server) stranger(h *fasthttp.RequestHeader) bool {
+	_, err := s.current.Load().Gate.Identify(key(h), time.Now())
+	return err != nil
+}
+
+// expect answers Expect: 100-continue: a body that would be refused is not asked for.
+func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
+	_, err := s.current.Load().Gate.Identify(key(&ctx.Request.Header), time.Now())
+	if err == nil {
+		return fasthttp.StatusContinue
+	}
+	e := fault(err)
+	refusals.WithLabelValues(e.Reason()).Inc()
+	writeError(&ctx.Response, e)
+	ctx.Response.Header.SetCanonical(headerRequestID, appendID(nil))
+	ctx.Conn().(*conn).closing.Store(true)
+	ctx.Conn().(*conn).linger = true
+	return e.Status
+}
+
 // bodyTime gives a request with a large body the time that it needs at 64 KiB a second. Small ones come within the time
 // for the headers.
 func (s *Server) bodyTime(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	length := h.ContentLength()
-	if length >= 0 && length <= 64<<10 {
+	if length >= 0 && length <= smallBody {
 		return fasthttp.RequestConfig{}
+	}
+	if s.stranger(h) {
+		return fasthttp.RequestConfig{MaxRequestBodySize: smallBody}
 	}
 	if length < 0 {
 		length = int(s.cfg.MaxBody)
@@ -120,6 +152,9 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	}
 	c.linger = true
 	failure := badRequest(err)
+	if h := &ctx.Request.Header; failure.Status == 413 && len(h.Host()) > 0 && s.stranger(h) { // headers may be lost by now
+		failure = errStranger
+	}
 	refusals.WithLabelValues(failure.Reason()).Inc()
 	ctx.Response.Reset()
 	writeError(&ctx.Response, failure)

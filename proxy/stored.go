@@ -86,6 +86,9 @@ func (x *exchange) checkLinks() error {
 	if conversation := x.body.Get("conversation"); conversation.Exists() && conversation.Raw != "null" && !x.g.Gate.Single() {
 		return wire.Invalid("conversation", "Conversations are not supported; use previous_response_id.")
 	}
+	if !x.g.Gate.Single() && x.body.Get(`input.#(type=="item_reference")`).Exists() {
+		return wire.Invalid("input", "Items of type item_reference are not supported; use previous_response_id.")
+	}
 	return nil
 }
 

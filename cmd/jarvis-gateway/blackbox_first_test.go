@@ -91,7 +91,7 @@ func TestEarlyAnswers(t *testing.T) {
 		}
 	}()
 	early := start(t, strings.NewReplacer("${UPSTREAM}", ln.Addr().String(), "${KEY}", tenantKey, "${UPSTREAM_KEY}", upstreamKey).Replace(defaultConfig))
-	large := "POST /v1/chat/completions\n\n{\"model\":\"chat\",\"x\":\"" + strings.Repeat("x", 8<<20) + "\"}"
+	large := "POST /v1/chat/completions\n\n{\"model\":\"chat\",\"x\":\"" + strings.Repeat("x", 4<<20) + "\"}"
 	if a := early.ask(t, large); a.status != http.StatusRequestEntityTooLarge || !strings.Contains(a.body, `"too large"`) {
 		t.Errorf("%v", a)
 	}
@@ -100,12 +100,12 @@ func TestEarlyAnswers(t *testing.T) {
 // Events and bodies of any size go through.
 func TestLargeAnswers(t *testing.T) {
 	g, u := withUpstream(t, defaultConfig)
-	event := "data: {\"choices\":[{\"delta\":{\"content\":\"" + strings.Repeat("x", 3<<20) + "\"}}]}\n\n"
+	event := "data: {\"choices\":[{\"delta\":{\"content\":\"" + strings.Repeat("x", 1<<20) + "\"}}]}\n\n"
 	u.script(contentEvent + event + event[:5000] + "\"}}]}\n\n" + endEvent)
 	if a := g.ask(t, "stream"); a.body != contentEvent+event+event[:5000]+"\"}}]}\n\n"+endEvent {
 		t.Errorf("%d bytes", len(a.body))
 	}
-	whole := `{"choices":[],"x":"` + strings.Repeat("x", 5<<20) + `","usage":{"prompt_tokens":7}}`
+	whole := `{"choices":[],"x":"` + strings.Repeat("x", 2<<20) + `","usage":{"prompt_tokens":7}}`
 	u.script(whole)
 	a := g.ask(t, "chat")
 	if a.body != whole {
@@ -114,9 +114,9 @@ func TestLargeAnswers(t *testing.T) {
 	if line := g.access(a.header.Get("X-Request-Id")); line.Get("prompt_tokens").Int() != 7 || line.Get("bytes_out").Int() != int64(len(whole)) {
 		t.Errorf("%s", line.Raw)
 	}
-	large := "POST /v1/chat/completions\n\n{\"x\":\"" + strings.Repeat("x", 6<<20) + "\",\"model\":\"chat\"}"
+	large := "POST /v1/chat/completions\n\n{\"x\":\"" + strings.Repeat("x", 1<<20) + "\",\"model\":\"chat\"}"
 	u.script(emptyAnswer)
-	if a := g.ask(t, large); a.status != 200 || !strings.HasSuffix(u.sightings()[0].body, `x","model":"gpt-real"}`) || len(u.sightings()[0].body) != 6<<20+len(`{"x":"","model":"gpt-real"}`) {
+	if a := g.ask(t, large); a.status != 200 || !strings.HasSuffix(u.sightings()[0].body, `x","model":"gpt-real"}`) || len(u.sightings()[0].body) != 1<<20+len(`{"x":"","model":"gpt-real"}`) {
 		t.Errorf("%v", a)
 	}
 }

@@ -16,6 +16,7 @@ type bodyReader struct {
 	left    int64 // bytes left of the body, or of the current chunk; -1: until the connection ends
 	chunked bool
 	first   bool // no chunk was read yet, so that no line break stands before the next size
+	trailer bool // the last chunk was read
 	eof     bool // the body was read to its end
 }
 
@@ -40,10 +41,14 @@ func (b *bodyReader) Read(p []byte) (int, error) {
 	n := 0
 	for n < len(p) && !b.eof {
 		if b.chunked && b.left == 0 {
-			if n > 0 && !b.sizeBuffered() {
+			next := b.nextChunk
+			if b.trailer {
+				next = b.nextTrailer
+			}
+			if n > 0 && !b.lineBuffered() {
 				return n, nil
 			}
-			if err := b.nextChunk(); err != nil {
+			if err := next(); err != nil {
 				return n, err
 			}
 			continue
@@ -83,10 +88,10 @@ func (b *bodyReader) take(p []byte) (int, error) {
 	return n, err
 }
 
-// sizeBuffered tells whether the next chunk's size can be read without blocking.
-func (b *bodyReader) sizeBuffered() bool {
+// lineBuffered tells whether the next chunk's size, or the next line of the trailer, can be read without blocking.
+func (b *bodyReader) lineBuffered() bool {
 	buffered, _ := b.br.Peek(b.br.Buffered())
-	if !b.first { // the line break that ends the last chunk
+	if !b.first && !b.trailer { // the line break that ends the last chunk
 		n := bytes.IndexByte(buffered, '\n')
 		if n < 0 {
 			return false
@@ -96,7 +101,7 @@ func (b *bodyReader) sizeBuffered() bool {
 	return bytes.IndexByte(buffered, '\n') >= 0
 }
 
-// nextChunk reads a chunk's size, and after the last chunk the trailer (RFC 9112, 7.1).
+// nextChunk reads a chunk's size (RFC 9112, 7.1).
 func (b *bodyReader) nextChunk() error {
 	if !b.first {
 		if line, err := b.line(); err != nil || len(line) != 0 {
@@ -112,19 +117,15 @@ func (b *bodyReader) nextChunk() error {
 	if !ok {
 		return errChunk
 	}
-	if b.left = size; size > 0 {
-		return nil
-	}
-	for {
-		line, err := b.line()
-		if err != nil {
-			return err
-		}
-		if len(line) == 0 {
-			b.eof = true
-			return nil
-		}
-	}
+	b.left, b.trailer = size, size == 0
+	return nil
+}
+
+// nextTrailer reads one line behind the last chunk; the empty one ends the body.
+func (b *bodyReader) nextTrailer() error {
+	line, err := b.line()
+	b.eof = err == nil && len(line) == 0
+	return err
 }
 
 func (b *bodyReader) line() ([]byte, error) {

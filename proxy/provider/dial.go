@@ -17,19 +17,16 @@ import (
 	"golang.org/x/net/http/httpproxy"
 )
 
-// upstreamConn is a pooled connection that remembers when it was last used, so that one which the server has closed in
-// the meantime is found before a request is written to it. The pool makes it unconnected: connecting is left to the
-// attempt that needs it, which can be called off.
+// upstreamConn is a pooled connection that is looked at before it is used again. One that the server has closed
+// meanwhile is of no use, and one that holds bytes is dangerous: they would be taken for the next request's answer. The
+// pool makes it unconnected: connecting is left to the attempt that needs it, which can be called off.
 type upstreamConn struct {
 	net.Conn                 // nil: not connected yet
 	socket   net.Conn        // below TLS: closing it never blocks
 	raw      syscall.RawConn // nil where the socket cannot be looked at
-	lastUsed time.Time       // when its last attempt began; zero while fresh
+	used     bool
+	dead     bool // what peek found
 }
-
-// staleAfter is how long a connection may rest before it is looked at again. Servers close idle connections after 5 s
-// (uvicorn) to several minutes.
-const staleAfter = time.Second
 
 // dialer opens connections to one base URL: plain or TLS, direct or through a proxy.
 type dialer struct {

@@ -3,6 +3,7 @@ package provider
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"strconv"
 	"time"
@@ -41,7 +42,7 @@ func upstreamError(cause error) *wire.Error {
 
 // refused turns a provider's answer of a status other than 2xx into what the client sees.
 func (c *Client) refused(status int, head *fasthttp.ResponseHeader, body []byte) *wire.Error {
-	cause := &refusal{status: status, body: c.redact(clip(body))}
+	cause := &refusal{status: status, body: c.hide(body)}
 	switch {
 	case status == 401 || status == 402 || status == 403 || status == 407:
 		e := wire.Server(fasthttp.StatusBadGateway, "upstream_auth", "The model provider refused the gateway's credentials.", cause)
@@ -87,6 +88,12 @@ func (r *refusal) Error() string {
 
 const maxErrorText = 4 << 10
 
+// hide is the start of an error text without what must not be seen. It is cut after that: a secret cut in two is not
+// found.
+func (c *Client) hide(text []byte) []byte {
+	return clip(c.redact(text[:min(len(text), 16*maxErrorText)]))
+}
+
 func clip(b []byte) []byte { return b[:min(len(b), maxErrorText)] }
 
 // callersFault passes a provider's complaint about the request on. An error object in OpenAI's form goes as it is,
@@ -98,7 +105,7 @@ func (c *Client) callersFault(status int, body []byte, cause error) *wire.Error 
 	}
 	object := wire.ErrorIn(body)
 	if object == nil {
-		e.Message = cmp.Or(string(c.redact(clip(detail(body)))), refusedText)
+		e.Message = cmp.Or(string(c.hide(detail(body))), refusedText)
 		return e
 	}
 	object = c.redactJSON(object)
@@ -120,6 +127,15 @@ func (c *Client) callersFault(status int, body []byte, cause error) *wire.Error 
 }
 
 const refusedText = "The model provider refused the request."
+
+// compact puts JSON on one line, as an event's data must be.
+func compact(object []byte) []byte {
+	var b bytes.Buffer
+	if json.Compact(&b, object) != nil {
+		return object
+	}
+	return b.Bytes()
+}
 
 // isOpenAIError tells an error object that OpenAI's clients read without surprise. vLLM's has a number as code and a
 // class name as type; DeepSeek's and others' leave members out, which is fine.
@@ -156,7 +172,7 @@ func detail(body []byte) []byte {
 
 // inStream turns an error event into what the client would have got for it as an ordinary error.
 func (c *Client) inStream(data []byte) *wire.Error {
-	cause := &refusal{status: 200, body: c.redact(clip(data))}
+	cause := &refusal{status: 200, body: c.hide(data)}
 	object := wire.ErrorIn(data)
 	fields := gjson.ParseBytes(object)
 	status := int(fields.Get("code").Int())
@@ -198,7 +214,7 @@ func retryAfter(head *fasthttp.ResponseHeader) time.Duration {
 		return time.Duration(s * float64(time.Second))
 	}
 	if at, err := fasthttp.ParseHTTPDate([]byte(v)); err == nil {
-		return max(0, time.Until(at))
+		return min(max(0, time.Until(at)), 24*time.Hour)
 	}
 	return 0
 }

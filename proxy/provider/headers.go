@@ -32,6 +32,9 @@ func keepsToItself(name []byte) bool {
 		"Content-Encoding", "Http2-Settings", "X-Http-Method-Override", "X-Original-Url", "X-Rewrite-Url":
 		return true
 	}
+	if bytes.IndexByte(name, '_') >= 0 {
+		return true // many servers read X_Api_Key as X-Api-Key
+	}
 	if len(name) < 4 {
 		return false
 	}

@@ -277,6 +277,7 @@ func (c *Client) send(h *host, call *Call) error {
 	req.Header.SetMethod(call.Method)
 	copyHeaders(&req.Header, call.Header, call.Credential)
 	for name, value := range c.cfg.Headers {
+		req.Header.Del(name) // all of the client's
 		req.Header.Set(name, value)
 	}
 	req.Header.SetCanonical(headerRequestID, call.ID)
@@ -288,6 +289,7 @@ func (c *Client) send(h *host, call *Call) error {
 	case call.Form != nil:
 		*body = call.Form.AppendEdited((*body)[:0], call.Model)
 		req.SetBodyRaw(*body)
+		req.Header.SetContentType(call.Form.ContentType())
 	}
 	req.Header.SetHost(h.base.Host)
 	c.dialect.request(c, h, call, req)

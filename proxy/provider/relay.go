@@ -2,6 +2,7 @@ package provider
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"sync"
@@ -119,6 +120,10 @@ func (r *relay) fill() error {
 		r.hold(nil)
 	}
 	b := *r.buf
+	if !r.committed() && r.ready > maxPreamble {
+		r.fail(upstreamError(errors.New("the stream goes on and on without content")))
+		return r.err
+	}
 	if len(b) == cap(b) {
 		if len(b)-r.ready >= maxEvent {
 			r.fail(upstreamError(errors.New("an event of the stream is too large")))
@@ -139,7 +144,7 @@ func (r *relay) fill() error {
 func (r *relay) sift() {
 	b := *r.buf
 	kept, rest := r.scan(b[r.ready:], r.sought)
-	if r.asked != nil {
+	if r.asked != nil && kept > 0 {
 		b = renameEvents(b, r.ready, kept, rest, r.asked)
 		r.ready, *r.buf = len(b)-(len(*r.buf)-r.ready-rest), b
 		return
@@ -313,7 +318,7 @@ var choicesKey = []byte(`"choices"`)
 // ends the stream right after its last line, if the event is whole.
 func (r *relay) end(err error) {
 	if err == io.EOF && r.buf != nil && r.err == nil {
-		if data := wire.EventData((*r.buf)[r.ready:]); wire.IsDone(data) || gjson.ValidBytes(data) {
+		if data := wire.EventData((*r.buf)[r.ready:]); wire.IsDone(data) || json.Valid(data) { // of bounded depth
 			*r.buf = append(*r.buf, '\n', '\n')
 			r.sift()
 		} else {

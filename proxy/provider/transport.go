@@ -17,6 +17,8 @@ const (
 	// maxAnswer bounds an answer that is held whole, maxEvent one event of a stream.
 	maxAnswer = 256 << 20
 	maxEvent  = 32 << 20
+	// maxPreamble bounds what is held back of a stream before its first content.
+	maxPreamble = 4 << 20
 	// bigBody is a request body that may not fit the socket's buffer, so that writing it can block.
 	bigBody = 64 << 10
 	// idleConns is how long an unused connection is kept.
@@ -110,7 +112,7 @@ func (h *host) attempt(req *fasthttp.Request, res *response, connect time.Durati
 		return true, &dialError{err}
 	}
 	conn := cc.Conn().(*upstreamConn)
-	fresh = conn.lastUsed.IsZero()
+	fresh = !conn.used
 	if conn.Conn == nil {
 		if err := h.dialer.dial(conn, h.pool.Addr, connect, res.abort); err != nil {
 			res.abort.letGo()
@@ -122,7 +124,7 @@ func (h *host) attempt(req *fasthttp.Request, res *response, connect time.Durati
 		h.pool.CloseConn(cc)
 		return true, ErrAborted
 	}
-	if !fresh && res.begun.Sub(conn.lastUsed) > staleAfter && conn.stale() {
+	if !fresh && conn.stale() {
 		res.abort.letGo()
 		h.pool.CloseConn(cc)
 		return false, errNoReply
@@ -141,7 +143,7 @@ func (h *host) attempt(req *fasthttp.Request, res *response, connect time.Durati
 		reuse = res.abort.letGo() && reuse && br.Buffered() == 0 && !res.head.ConnectionClose()
 		h.pool.ReleaseReader(br)
 		if reuse {
-			conn.lastUsed = res.begun
+			conn.used = true
 			h.pool.ReleaseConn(cc)
 		} else {
 			h.pool.CloseConn(cc)

@@ -10,6 +10,7 @@ import (
 // them. RFC 7578.
 type Form struct {
 	raw            []byte
+	boundary       string
 	open           []byte // the line that opens a part
 	model          string
 	modelAt, after int // the model's value is raw[modelAt:after]; both 0 when there is none
@@ -18,15 +19,18 @@ type Form struct {
 
 const maxParts = 256
 
+const boundaryLetters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'()+_,-./:=? "
+
 // ParseForm reads the fields that the gateway acts on. It refuses forms that two parsers could read differently: a
 // field twice, fields that differ only in case, line breaks other than CRLF around boundaries, encoded values.
 func ParseForm(contentType string, raw []byte) (*Form, error) {
 	kind, params, err := mime.ParseMediaType(contentType)
 	boundary := params["boundary"]
-	if err != nil || kind != "multipart/form-data" || boundary == "" || len(boundary) > 70 {
+	if err != nil || kind != "multipart/form-data" || boundary == "" || len(boundary) > 70 || strings.ContainsRune(contentType, '*') ||
+		strings.Trim(boundary, boundaryLetters) != "" || strings.HasSuffix(boundary, " ") {
 		return nil, Invalid("", "Expected a body of type multipart/form-data with a boundary.")
 	}
-	f := &Form{raw: raw, open: []byte("--" + boundary + "\r\n")}
+	f := &Form{raw: raw, boundary: boundary, open: []byte("--" + boundary + "\r\n")}
 	line := []byte("\r\n--" + boundary)
 	if bytes.Count(raw, line[1:]) != bytes.Count(raw, line) {
 		return nil, Invalid("", "The form's boundary lines must be ended by CRLF.")
@@ -63,6 +67,9 @@ func (f *Form) part(at, end int) error {
 	head, value, ok := bytes.Cut(f.raw[at:end], []byte("\r\n\r\n"))
 	if !ok {
 		return Invalid("", "A part of the form has no headers.")
+	}
+	if bytes.Count(head, crlf) != bytes.Count(head, crlf[:1]) || bytes.Count(head, crlf) != bytes.Count(head, crlf[1:]) {
+		return Invalid("", "The headers of a form's parts must be ended by CRLF.") // others would see more headers
 	}
 	name, plain, err := partName(string(head))
 	if err != nil {
@@ -106,6 +113,16 @@ func partName(head string) (name string, plain bool, err error) {
 		return "", false, Invalid("", "A part of the form has no Content-Disposition.")
 	}
 	return name, plain, nil
+}
+
+var crlf = []byte("\r\n")
+
+// ContentType is the form's own, in the one spelling that every reader understands alike.
+func (f *Form) ContentType() string {
+	if strings.ContainsAny(f.boundary, "()/,:=? ") {
+		return `multipart/form-data; boundary="` + f.boundary + `"`
+	}
+	return "multipart/form-data; boundary=" + f.boundary
 }
 
 // Model is the model asked for, "" when the form names none.
