@@ -175,3 +175,28 @@ func FuzzForm(f *testing.F) {
 		}
 	})
 }
+
+// Forms that hide a field from one reader and show it to another.
+func TestFormsReadInTwoWays(t *testing.T) {
+	lf := "--B\r\nX: y\nContent-Disposition: form-data; name=\"model\"\r\nContent-Disposition: form-data; name=\"other\"\r\n\r\nforbidden\r\n" +
+		"--B\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nallowed\r\n--B--\r\n"
+	plain := "--B\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nallowed\r\n--B--\r\n"
+	for contentType, raw := range map[string]string{
+		"multipart/form-data; boundary=B":                       lf,
+		"multipart/form-data; boundary=Y; boundary*=utf-8''B":   plain,
+		"multipart/form-data; boundary*0=B":                     plain,
+		"multipart/form-data; boundary=\"B\\\"\"":               plain,
+		"multipart/mixed; boundary=B":                           plain,
+		"multipart/form-data; boundary=\"B \"":                  plain,
+		"multipart/form-data; boundary=B; boundary=C":           plain,
+		"multipart/form-data; charset=utf-8; boundary=\"B\tC\"": plain,
+	} {
+		if f, err := ParseForm(contentType, []byte(raw)); err == nil {
+			t.Errorf("%s was read, with model %q", contentType, f.Model())
+		}
+	}
+	f, err := ParseForm("Multipart/Form-Data; boundary=\"B\"", []byte(plain))
+	if err != nil || f.Model() != "allowed" || f.ContentType() != "multipart/form-data; boundary=B" {
+		t.Errorf("%v, %v", f, err)
+	}
+}
