@@ -174,6 +174,19 @@ func FuzzRelay(f *testing.F) {
 	})
 }
 
+// An event that does not end is a failure, not a matter of memory.
+func TestEndlessEvent(t *testing.T) {
+	for _, c := range []struct {
+		begin, out string
+		opened     bool
+	}{{"data: ", "", false}, {hello + "data: ", hello, true}} {
+		r := relayOf(io.MultiReader(strings.NewReader(c.begin), &endless{pieces: []string{strings.Repeat("x", 4096)}}), "Connection: close", wire.Chat)
+		if p := r.drain(4096); p.opened != c.opened || p.out != c.out || p.code != "upstream_error" {
+			t.Errorf("%v", p)
+		}
+	}
+}
+
 // endless gives the same bytes again and again, a piece in each read.
 type endless struct {
 	pieces []string

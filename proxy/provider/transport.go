@@ -156,7 +156,7 @@ func (h *host) attempt(req *fasthttp.Request, res *response, connect time.Durati
 func (h *host) exchange(conn *upstreamConn, req *fasthttp.Request, res *response, until time.Time) (*bufio.Reader, error) {
 	// A server may answer before it has read the whole body, a 413 for one, and close: so an answer is looked for also
 	// after a failed write.
-	unsent := h.write(conn, req, until)
+	unsent := h.write(conn, req, res.begun, until)
 	if isTimeout(unsent) {
 		return nil, unsent
 	}
@@ -180,14 +180,15 @@ func isTimeout(err error) bool {
 	return errors.As(err, &e) && e.Timeout()
 }
 
-func (h *host) write(conn *upstreamConn, req *fasthttp.Request, until time.Time) error {
-	big := len(req.Body()) > bigBody
-	set := conn.SetReadDeadline
-	if big {
-		set = conn.SetDeadline
-	}
-	if err := set(until); err != nil {
+func (h *host) write(conn *upstreamConn, req *fasthttp.Request, begun, until time.Time) error {
+	if err := conn.readsUntil(until, until.Sub(begun)); err != nil {
 		return err
+	}
+	big := len(req.Body()) > bigBody
+	if big {
+		if err := conn.SetWriteDeadline(until); err != nil {
+			return err
+		}
 	}
 	bw := h.pool.AcquireWriter(conn)
 	defer h.pool.ReleaseWriter(bw)
