@@ -108,7 +108,7 @@ func (c *Client) callersFault(status int, body []byte, cause error) *wire.Error 
 		e.Message = cmp.Or(string(c.hide(detail(body))), refusedText)
 		return e
 	}
-	object = c.redactJSON(object)
+	object = compact(c.redactJSON(object))
 	fields := gjson.ParseBytes(object)
 	if isOpenAIError(fields) {
 		e.Raw = object
