@@ -89,8 +89,7 @@ func (a *AccessLog) write(x *exchange, u wire.Usage, now time.Time) {
 		l.text("endpoint", x.ep.name)
 	}
 	if x.caller != nil {
-		l.text("tenant", x.caller.Tenant)
-		l.text("key", x.caller.Key)
+		l = append(l, x.whose()...)
 	}
 	if x.asked != "" {
 		l.text("model", shorten(x.asked))
@@ -109,6 +108,17 @@ func (a *AccessLog) write(x *exchange, u wire.Usage, now time.Time) {
 	}
 	l = append(l, '}', '\n')
 	s.buf = l
+}
+
+// whose names the caller, who is mostly the same one throughout a connection.
+func (x *exchange) whose() []byte {
+	if x.named != x.caller {
+		l := line(x.name[:0])
+		l.text("tenant", x.caller.Tenant)
+		l.text("key", x.caller.Key)
+		x.name, x.named = l, x.caller
+	}
+	return x.name
 }
 
 func (l *line) result(x *exchange, u wire.Usage, total time.Duration) {

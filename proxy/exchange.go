@@ -41,11 +41,13 @@ type exchange struct {
 	reply   wire.Reply
 	failure *wire.Error
 
-	answered time.Time     // when the last attempt ended
-	upstream time.Duration // spent waiting for providers before the answer began
-	first    time.Duration // from the start until the answer began; 0: it never did
-	sent     int64         // bytes of answer
-	tail     []byte        // the error event that ends a stream
+	answered time.Time      // when the last attempt ended
+	upstream time.Duration  // spent waiting for providers before the answer began
+	first    time.Duration  // from the start until the answer began; 0: it never did
+	sent     int64          // bytes of answer
+	named    *policy.Caller // whom name is of
+	name     []byte         // the caller as access lines have it
+	tail     []byte         // the error event that ends a stream
 	open     bool
 }
 

@@ -372,7 +372,7 @@ func (c *Client) receiveWhole(call *Call, reply *wire.Reply) error {
 		return c.inStream(*body) // some servers say 200 and mean an error
 	}
 	reply.Body = *body
-	if object := wire.FindUsage(*body); object != nil {
+	if object := wire.FindLastUsage(*body); object != nil {
 		reply.Usage = wire.ReadUsage(object)
 	} else if call.Kind == wire.Chat || call.Kind == wire.Completion {
 		reply.Usage.Estimated = true

@@ -20,6 +20,9 @@ func (u Usage) Total() int64 { return u.Prompt + u.Completion }
 // (chat, completions, embeddings), input_tokens and output_tokens (responses, images, transcriptions), or total_tokens
 // alone (rerank).
 func ReadUsage(object []byte) Usage {
+	if u, plain := readPlainUsage(object); plain {
+		return u
+	}
 	var u Usage
 	var total int64
 	gjson.Parse(alias(object)).ForEach(func(k, v gjson.Result) bool {
@@ -68,6 +71,53 @@ func FindUsage(answer []byte) []byte {
 		return nil
 	}
 	return answer[v.Index : v.Index+len(v.Raw)]
+}
+
+// FindLastUsage is FindUsage for a whole answer, where the member nearly always stands near the end: it looks there first,
+// from the back, and has not read the rest.
+func FindLastUsage(answer []byte) []byte {
+	for i := len(answer) - len(usageKey); i > max(0, len(answer)-tailLooked); i-- {
+		if answer[i+1] != 'u' || answer[i] != '"' || answer[i-1] == '\\' || string(answer[i:i+len(usageKey)]) != string(usageKey) {
+			continue
+		}
+		value := bytes.TrimLeft(answer[i+len(usageKey):], " \t\r\n:")
+		if n := outermost(value); n > 0 {
+			return value[:n]
+		}
+		break
+	}
+	return FindUsage(answer)
+}
+
+const tailLooked = 2 << 10
+
+// outermost returns the length of the object that value begins with, if what follows it ends exactly one object more, so
+// that the value is a member of the outermost; else 0.
+func outermost(value []byte) int {
+	if len(value) == 0 || value[0] != '{' {
+		return 0
+	}
+	depth := 0
+	for i := 0; i < len(value); i++ {
+		switch value[i] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				if closesOne(value[i+1:]) {
+					return i + 1
+				}
+				return 0
+			}
+		case '"':
+			n := stringEnd(value[i+1:])
+			if n < 0 {
+				return 0
+			}
+			i += n
+		}
+	}
+	return 0
 }
 
 // lastUsage finds where the value of the last member "usage" begins that is not null, -1 when there is none.

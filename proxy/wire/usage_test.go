@@ -54,6 +54,9 @@ func TestFindUsage(t *testing.T) {
 		if got := string(FindUsage([]byte(answer))); got != want {
 			t.Errorf("%s: %q, want %q", answer, got, want)
 		}
+		if got := FindLastUsage([]byte(answer)); string(got) != want {
+			t.Errorf("from the back, %s: %q, want %q", answer, got, want)
+		}
 	}
 }
 
@@ -76,6 +79,9 @@ func FuzzFindUsage(f *testing.F) {
 		if string(got) != want.Raw {
 			t.Fatalf("%s: %q, want %q", answer, got, want.Raw)
 		}
+		if got := FindLastUsage(answer); string(got) != want.Raw {
+			t.Fatalf("from the back, %s: %q, want %q", answer, got, want.Raw)
+		}
 	})
 }
 
@@ -88,4 +94,29 @@ func repeats(object gjson.Result) bool {
 		return true
 	})
 	return twice
+}
+
+// The quick reader says what the general one says, or nothing.
+func TestPlainUsage(t *testing.T) {
+	plain := 0
+	for _, object := range []string{
+		`{"prompt_tokens":9,"completion_tokens":12,"total_tokens":21,"prompt_tokens_details":{"cached_tokens":3,"audio_tokens":1},"completion_tokens_details":{"reasoning_tokens":4,"audio_tokens":2,"accepted_prediction_tokens":0}}`,
+		`{ "input_tokens" : 7 , "input_tokens_details" : { "cached_tokens" : 5, "cache_write_tokens":6 } ,` + "\n" + `"output_tokens":8,"output_tokens_details":{"reasoning_tokens":2},"total_tokens":15 }`,
+		`{"total_tokens":44}`, `{}`, `{"prompt_tokens_details":{},"prompt_tokens":1}`,
+		`{"prompt_tokens":1.5}`, `{"prompt_tokens":-5}`, `{"prompt_tokens":"7"}`, `{"prompt_tokens":1e3}`, `{"prompt_tokens":null,"completion_tokens":2}`,
+		`{"prompt_tokens":99999999999999999999}`, `{"other":{"prompt_tokens":5},"prompt_tokens":1}`, `{"list":[1],"prompt_tokens":1}`,
+		`{"prompt\u005ftokens":3}`, `{"prompt_tokens_details":{"more":{"cached_tokens":1}},"prompt_tokens":2}`, `{"prompt_tokens":1`, `{"prompt_tokens":1}}`,
+	} {
+		u, ok := readPlainUsage([]byte(object))
+		if !ok {
+			continue
+		}
+		plain++
+		if want := ReadUsage([]byte(" " + object)); u != want { // the space makes the quick reader give up
+			t.Errorf("%s: %+v, want %+v", object, u, want)
+		}
+	}
+	if plain != 5 {
+		t.Errorf("%d were plain", plain)
+	}
 }
