@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"strconv"
 	"time"
@@ -98,7 +100,13 @@ func errorEvent(kind wire.Kind, e *wire.Error) []byte {
 		b = wire.AppendString(append(b, `,"message":`...), e.Message)
 		return append(b, ",\"param\":null}\n\n"...)
 	}
-	return append(e.AppendJSON([]byte("data: ")), '\n', '\n')
+	line := bytes.NewBufferString("data: ")
+	if json.Compact(line, e.AppendJSON(nil)) != nil { // a provider's own error object may stand on several lines
+		own := *e
+		own.Raw = nil
+		line.Write(own.AppendJSON(nil))
+	}
+	return append(line.Bytes(), '\n', '\n')
 }
 
 var (

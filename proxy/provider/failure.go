@@ -3,7 +3,6 @@ package provider
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"strconv"
 	"time"
@@ -108,7 +107,7 @@ func (c *Client) callersFault(status int, body []byte, cause error) *wire.Error 
 		e.Message = cmp.Or(string(c.hide(detail(body))), refusedText)
 		return e
 	}
-	object = compact(c.redactJSON(object))
+	object = c.redactJSON(object)
 	fields := gjson.ParseBytes(object)
 	if isOpenAIError(fields) {
 		e.Raw = object
@@ -127,15 +126,6 @@ func (c *Client) callersFault(status int, body []byte, cause error) *wire.Error 
 }
 
 const refusedText = "The model provider refused the request."
-
-// compact puts JSON on one line, as an event's data must be.
-func compact(object []byte) []byte {
-	var b bytes.Buffer
-	if json.Compact(&b, object) != nil {
-		return object
-	}
-	return b.Bytes()
-}
 
 // isOpenAIError tells an error object that OpenAI's clients read without surprise. vLLM's has a number as code and a
 // class name as type; DeepSeek's and others' leave members out, which is fine.
