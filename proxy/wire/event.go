@@ -9,12 +9,13 @@ import (
 // Kind is the shape of an endpoint's answers, whole and streamed.
 type Kind uint8
 
-// The answer shapes of the OpenAI API.
+// The answer shapes of the OpenAI API, and of Anthropic's.
 const (
 	Plain      Kind = iota // JSON whose only part that matters here is "usage", or bytes: embeddings, audio, images, rerank
 	Chat                   // chat.completion and chat.completion.chunk
 	Completion             // text_completion
 	Response               // the Responses API: an object, or typed events
+	Message                // Anthropic's Messages: an object, or typed events
 )
 
 // EventClass says what an event means for the commit gate.
@@ -35,6 +36,8 @@ func (k Kind) Classify(data []byte) EventClass {
 		return classifyChunk(data)
 	case Response:
 		return classifyTyped(data)
+	case Message:
+		return classifyMessage(data)
 	}
 	if errorKeyIn(data) && gjson.Get(alias(data), "error").IsObject() || gjson.Get(alias(data), "type").Str == "error" {
 		return Failure
@@ -98,6 +101,29 @@ func classifyTyped(data []byte) EventClass {
 		if gjson.Get(alias(data), "error").IsObject() {
 			return Failure
 		}
+	}
+	return Content
+}
+
+// classifyMessage reads an event of Anthropic's Messages API. A tool call and a hidden thought are content as soon as they
+// begin, a text only once it has letters.
+func classifyMessage(data []byte) EventClass {
+	switch gjson.Get(alias(data), "type").Str {
+	case "message_start", "ping":
+		return Preamble
+	case "content_block_start":
+		if t := gjson.Get(alias(data), "content_block.type").Str; t == "text" || t == "thinking" {
+			return Preamble
+		}
+	case "message_delta":
+		if gjson.Get(alias(data), "delta.stop_reason").Type == gjson.String {
+			return Last
+		}
+		return Preamble
+	case "message_stop":
+		return Last
+	case "error":
+		return Failure
 	}
 	return Content
 }

@@ -174,3 +174,29 @@ func stringEnd(b []byte) int {
 }
 
 var usageKey = []byte(`"usage"`)
+
+// ReadMessageUsage reads a usage object of Anthropic's Messages API into u, which may hold what an earlier event of the
+// same answer said: members that are missing or null leave it as it is. There, input_tokens leaves out what was read from
+// or written to the cache. https://docs.anthropic.com/en/api/messages#response-usage
+func ReadMessageUsage(object []byte, u *Usage) {
+	fresh := u.Prompt - u.CachedPrompt - u.CacheWrite
+	gjson.Parse(alias(object)).ForEach(func(k, v gjson.Result) bool {
+		if v.Type == gjson.Null {
+			return true
+		}
+		switch k.Str {
+		case "input_tokens":
+			fresh = tokens(v)
+		case "cache_read_input_tokens":
+			u.CachedPrompt = tokens(v)
+		case "cache_creation_input_tokens":
+			u.CacheWrite = tokens(v)
+		case "output_tokens":
+			u.Completion = tokens(v)
+		case "output_tokens_details":
+			u.Reasoning = tokens(v.Get("thinking_tokens"))
+		}
+		return true
+	})
+	u.Prompt = fresh + u.CachedPrompt + u.CacheWrite
+}

@@ -1,0 +1,60 @@
+package dialect
+
+import "jarvis-gateway/proxy/wire"
+
+// Event is one step of an answer. A stream is: Start, then blocks, each Open, Delta..., Shut, then Stopped and Billed in
+// either order. Readers keep that order and number blocks from 0 without gaps, whatever the provider does; a block's
+// events may only mix with another's where the provider's do. Strings are valid until the next event is read.
+type Event struct {
+	Type     EventType
+	Index    int        // the block, of Open, Delta, Signed, Cited and Shut
+	Kind     Kind       // of Open: Text, Thinking, ToolUse, Refusal or Other
+	ID, Name string     // of Start: the answer's id and the model; of Open: the tool call's id and name
+	Text     string     // of Delta, and of Signed: a JSON string literal, quotes included, as the provider wrote it
+	Redacted string     // of Open of Thinking: a hidden thought's opaque data, plain
+	Raw      string     // of Open of Other: the block as the provider wrote it; of Start: extras of the provider
+	Cite     Citation   // of Cited
+	Stop     Stop       // of Stopped
+	Sequence string     // of Stopped: the stop sequence that was met, plain
+	Usage    wire.Usage // of Billed: all of the answer so far
+}
+
+// EventType is the kind of step.
+type EventType uint8
+
+// The steps.
+const (
+	Start   EventType = iota // the answer begins; nothing of it is content
+	Open                     // a block begins
+	Delta                    // more of a block: text, thought, or the JSON text of a tool's input
+	Signed                   // the signature of a thought, or more of it
+	Cited                    // a citation of the text before it
+	Shut                     // the block is complete
+	Stopped                  // why the answer ended
+	Billed                   // what it cost; a later one replaces an earlier one
+	Ping                     // the provider is alive
+)
+
+// Stop is why an answer ended.
+type Stop uint8
+
+// The reasons.
+const (
+	StopEnd      Stop = iota // the model was done
+	StopLength               // the limit of tokens, or the model's context
+	StopSequence             // a stop sequence
+	StopTools                // tool calls
+	StopRefusal              // the model or a filter refused
+	StopPause                // a long turn was paused: send the answer back to go on
+)
+
+// Answer is a whole answer.
+type Answer struct {
+	ID, Model string
+	Blocks    []Block
+	Stop      Stop
+	Sequence  string
+	Usage     wire.Usage
+	Tier      string // service tier, in OpenAI's words; "" when not said
+	Refused   string // what the provider says about a refusal; "" when nothing
+}

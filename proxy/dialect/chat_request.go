@@ -1,0 +1,5 @@
+package dialect
+
+func readChat(body []byte) (*Request, error) { panic("BUG: not written") }
+
+func (t *Translation) appendChat(dst []byte) ([]byte, error) { panic("BUG: not written") }

@@ -1,0 +1,3 @@
+package dialect
+
+func (t *Translation) appendConverse(dst []byte) ([]byte, error) { panic("BUG: not written") }
