@@ -44,7 +44,7 @@ type conn struct {
 func newConn(nc net.Conn, s *Server) *conn {
 	c := &conn{Conn: nc, server: s}
 	c.x.conn = c
-	c.x.send, c.x.call.Abort = c.x.attempt, &c.x.abort
+	c.x.send, c.x.call.Abort, c.x.call.Keep = c.x.attempt, &c.x.abort, c.x.keep
 	s.gone.add(c)
 	return c
 }

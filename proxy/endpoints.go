@@ -17,13 +17,15 @@ type endpoint struct {
 	form  bool      // takes multipart/form-data too
 	bytes bool      // may answer with bytes in place of JSON or events
 	model string    // what OpenAI takes when the request names none
+	count bool      // asks only for the number of tokens
 	run   func(g *Gateway, x *exchange) error
 }
 
 // events tells whether a stream of this endpoint is one of events, in which an error can be told.
 func (e *endpoint) events() bool { return !e.bytes }
 
-// posts are the calls for a model, by path. https://platform.openai.com/docs/api-reference
+// posts are the calls for a model, by path. https://platform.openai.com/docs/api-reference and, for messages,
+// https://docs.anthropic.com/en/api/messages
 var posts = byPath(
 	endpoint{name: "chat", path: "/chat/completions", kind: wire.Chat},
 	endpoint{name: "completions", path: "/completions", kind: wire.Completion},
@@ -37,6 +39,8 @@ var posts = byPath(
 	endpoint{name: "audio.transcriptions", path: "/audio/transcriptions", form: true},
 	endpoint{name: "audio.translations", path: "/audio/translations", form: true},
 	endpoint{name: "rerank", path: "/rerank"},
+	endpoint{name: "messages", path: "/messages", kind: wire.Message},
+	endpoint{name: "messages.count_tokens", path: "/messages/count_tokens", kind: wire.Message, count: true},
 )
 
 var (

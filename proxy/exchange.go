@@ -58,6 +58,7 @@ func (x *exchange) begin(s *Server, ctx *fasthttp.RequestCtx) {
 	x.ep, x.caller, x.route, x.target, x.failure, x.tail = nil, nil, nil, nil, nil, nil
 	x.asked, x.model, x.tries, x.upstream, x.first, x.sent = "", "", 0, 0, 0, 0
 	x.body, x.call.AnswerAs = wire.Body{}, nil
+	x.call.Forget()
 	x.identity()
 	x.abort.Reset()
 	if x.conn.left.Load() {
@@ -79,7 +80,7 @@ func (x *exchange) Read(p []byte) (n int, err error) {
 		if x.failure.Status == statusGone || !x.ep.events() {
 			return 0, err // the connection is closed: its end must not look like the answer's
 		}
-		x.tail = errorEvent(x.ep.kind, x.failure)
+		x.tail = errorEvent(x.ep.kind, x.failure, x.id)
 	}
 	if len(x.tail) == 0 {
 		return 0, io.EOF
@@ -179,7 +180,7 @@ func (x *exchange) respond(err error) {
 			res.SetStatusCode(statusGone)
 		} else {
 			res.ResetBody()
-			writeError(res, x.failure)
+			writeError(res, x.kind(), x.failure, x.id)
 		}
 		x.sent = int64(len(res.Body()))
 	}
@@ -210,8 +211,19 @@ func (x *exchange) respondWhole(res *fasthttp.Response) {
 
 const maxGathered = 64 << 20
 
+// kind is the shape of the answer, also of an error before the endpoint is known.
+func (x *exchange) kind() wire.Kind {
+	if x.ep != nil {
+		return x.ep.kind
+	}
+	return wire.Plain
+}
+
 func (x *exchange) headers(h *fasthttp.ResponseHeader) {
 	h.SetCanonical(headerRequestID, x.id)
+	if x.kind() == wire.Message {
+		h.SetCanonical(headerMessageID, x.id)
+	}
 	if x.failure == nil && x.reply.Status != 0 {
 		h.SetStatusCode(x.reply.Status)
 		h.SetContentTypeBytes(x.reply.ContentType)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"jarvis-gateway/proxy/dialect"
 	"jarvis-gateway/proxy/provider"
 	"jarvis-gateway/proxy/wire"
 )
@@ -75,9 +76,15 @@ func resultOf(e *wire.Error) string {
 	return "refused"
 }
 
-// writeError makes the response of an error in OpenAI's form.
-func writeError(res *fasthttp.Response, e *wire.Error) {
+// statusOverloaded is Anthropic's word for a provider that has too much to do.
+const statusOverloaded = 529
+
+// writeError makes the response of an error, in the form of the API that was called: Anthropic's or OpenAI's.
+func writeError(res *fasthttp.Response, kind wire.Kind, e *wire.Error, id []byte) {
 	res.SetStatusCode(e.Status)
+	if kind == wire.Message && e.Code == "upstream_overloaded" {
+		res.SetStatusCode(statusOverloaded)
+	}
 	res.Header.SetContentTypeBytes(typeJSON)
 	if e.Retry > 0 {
 		// The SDKs read the milliseconds; everyone else reads whole seconds, rounded up so as not to come too early.
@@ -90,11 +97,18 @@ func writeError(res *fasthttp.Response, e *wire.Error) {
 	if e.Status == 401 {
 		res.Header.SetCanonical([]byte(fasthttp.HeaderWWWAuthenticate), []byte("Bearer"))
 	}
+	if kind == wire.Message {
+		res.SetBodyRaw(dialect.AppendMessageError(nil, e, string(id)))
+		return
+	}
 	res.SetBodyRaw(e.AppendJSON(nil))
 }
 
 // errorEvent is how a stream that has begun tells of its failure; no end mark follows it.
-func errorEvent(kind wire.Kind, e *wire.Error) []byte {
+func errorEvent(kind wire.Kind, e *wire.Error, id []byte) []byte {
+	if kind == wire.Message {
+		return append(dialect.AppendMessageError([]byte("event: error\ndata: "), e, string(id)), "\n\n"...)
+	}
 	if kind == wire.Response {
 		b := wire.AppendString([]byte("event: error\ndata: {\"type\":\"error\",\"code\":"), e.Reason())
 		b = wire.AppendString(append(b, `,"message":`...), e.Message)
@@ -111,6 +125,8 @@ func errorEvent(kind wire.Kind, e *wire.Error) []byte {
 
 var (
 	headerRequestID    = []byte("X-Request-Id")
+	headerMessageID    = []byte("Request-Id") // which Anthropic's clients show
+	headerVersion      = []byte("Anthropic-Version")
 	headerRetryAfter   = []byte("Retry-After")
 	headerRetryAfterMs = []byte("Retry-After-Ms")
 	headerShouldRetry  = []byte("X-Should-Retry")

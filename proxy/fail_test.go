@@ -59,7 +59,7 @@ func TestErrorResponse(t *testing.T) {
 		{wire.Error{Status: 429, Retry: 1001 * time.Millisecond}, map[string]string{"Retry-After": "2", "Retry-After-Ms": "1001"}},
 	} {
 		var res fasthttp.Response
-		writeError(&res, &c.e)
+		writeError(&res, wire.Chat, &c.e, nil)
 		if res.StatusCode() != c.e.Status || string(res.Header.ContentType()) != "application/json" || !json.Valid(res.Body()) {
 			t.Errorf("%s", &res)
 		}
@@ -78,7 +78,7 @@ func TestErrorResponse(t *testing.T) {
 func TestErrorEvents(t *testing.T) {
 	e := &wire.Error{Status: 502, Type: wire.TypeServer, Code: "a\"b\x01", Message: "line\nbreak \u2028 é"}
 	for kind, prefix := range map[wire.Kind]string{wire.Chat: "data: ", wire.Completion: "data: ", wire.Plain: "data: ", wire.Response: "event: error\ndata: "} {
-		ev := string(errorEvent(kind, e))
+		ev := string(errorEvent(kind, e, nil))
 		data, ok := strings.CutPrefix(ev, prefix)
 		if !ok || !strings.HasSuffix(data, "\n\n") || !gjson.Valid(data) || strings.Count(data, "\n") != 2 {
 			t.Errorf("%q", ev)
@@ -102,7 +102,7 @@ func TestPanic(t *testing.T) {
 	}
 	var log syncText
 	access := NewAccessLog(&log)
-	s, err := NewServer(Config{}, NewGateway(gate, r, nil), slog.New(slog.NewJSONHandler(&log, nil)), access) // without its provider
+	s, err := NewServer(Config{}, NewGateway(gate, r, nil), nil, slog.New(slog.NewJSONHandler(&log, nil)), access) // without its provider
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,7 +65,7 @@ func (s *Server) health(ctx *fasthttp.RequestCtx) bool {
 		return false
 	}
 	if err != nil {
-		writeError(&ctx.Response, fault(err))
+		writeError(&ctx.Response, wire.Plain, fault(err), nil)
 		return true
 	}
 	ctx.Response.Header.SetContentTypeBytes(typeJSON)
@@ -117,7 +117,10 @@ func (x *exchange) parse() (err error) {
 	}
 	call := &x.call
 	call.Method, call.Path, call.Query, call.Kind = fasthttp.MethodPost, x.ep.path, nil, x.ep.kind
-	call.Header, call.ID, call.Body, call.Form = h, x.id, nil, nil
+	call.Header, call.ID, call.Body, call.Form, call.Count = h, x.id, nil, nil, x.ep.count
+	if x.ep.kind == wire.Message && string(x.ctx.QueryArgs().Peek("beta")) == "true" {
+		call.Query = queryBeta
+	}
 	if x.ep.form {
 		if call.Form, err = wire.ParseForm(string(h.ContentType()), x.ctx.Request.Body()); err != nil {
 			return err
@@ -142,6 +145,8 @@ func (x *exchange) parse() (err error) {
 }
 
 const maxModel = 256
+
+var queryBeta = []byte("beta=true") // with which Anthropic's clients ask for its newer parts
 
 // fitModel keeps out of headers, paths and logs what only an attacker would call a model.
 func fitModel(name string) bool {

@@ -33,8 +33,13 @@ const (
 
 // listModels lists the names that the caller may ask for.
 func (g *Gateway) listModels(x *exchange) error {
+	offered := g.offered(x)
+	if x.anthropic() {
+		x.answer(listForAnthropic(offered))
+		return nil
+	}
 	out := []byte(`{"object":"list","data":[`)
-	for i, m := range g.offered(x) {
+	for i, m := range offered {
 		if i > 0 {
 			out = append(out, ',')
 		}
@@ -44,20 +49,58 @@ func (g *Gateway) listModels(x *exchange) error {
 	return nil
 }
 
+// listForAnthropic is the list as Anthropic's clients read it. https://docs.anthropic.com/en/api/models-list
+func listForAnthropic(offered []model) []byte {
+	out := []byte(`{"data":[`)
+	for i, m := range offered {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(out, m.forAnthropic()...)
+	}
+	out = append(out, `],"has_more":false,"first_id":`...)
+	if len(offered) == 0 {
+		return append(out, `null,"last_id":null}`...)
+	}
+	out = wire.AppendString(out, offered[0].name)
+	out = wire.AppendString(append(out, `,"last_id":`...), offered[len(offered)-1].name)
+	return append(out, '}')
+}
+
+func (m model) forAnthropic() []byte {
+	made := time.Unix(gjson.GetBytes(m.raw, "created").Int(), 0).UTC()
+	out := wire.AppendString([]byte(`{"type":"model","id":`), m.name)
+	out = wire.AppendString(append(out, `,"display_name":`...), m.name)
+	return append(made.AppendFormat(append(out, `,"created_at":"`...), time.RFC3339), `"}`...)
+}
+
+// anthropic tells a client of Anthropic's: only they name a version.
+func (x *exchange) anthropic() bool {
+	return len(x.ctx.Request.Header.PeekCanonical(headerVersion)) > 0
+}
+
 // getModel describes one of them.
 func (g *Gateway) getModel(x *exchange) error {
 	name := strings.TrimPrefix(string(x.ctx.Path()), "/v1/models/")
 	offered := g.offered(x)
 	if i := slices.IndexFunc(offered, func(m model) bool { return m.name == name }); i >= 0 {
-		x.answer(offered[i].raw)
+		x.describe(offered[i])
 		return nil
 	}
 	route, _ := g.Router.Find(name)
 	if route == nil || !x.caller.Allows(name, route.IsDirect()) {
 		return modelNotFound(name)
 	}
-	x.answer(describe(name, route.Targets[0].Provider, g.born))
+	x.describe(model{name, describe(name, route.Targets[0].Provider, g.born)})
 	return nil
+}
+
+func (x *exchange) describe(m model) {
+	if x.anthropic() {
+		x.answer(m.forAnthropic())
+		return
+	}
+	x.answer(m.raw)
 }
 
 func (x *exchange) answer(body []byte) {
@@ -131,7 +174,10 @@ func (g *Gateway) served(x *exchange, target *router.Target) []gjson.Result {
 		return known.models
 	}
 	call := &x.call
-	call.Method, call.Path, call.Query, call.Kind = fasthttp.MethodGet, "/models", nil, wire.Plain
+	if !g.Providers[target.Provider].Lists() {
+		return nil
+	}
+	call.Method, call.Path, call.Query, call.Kind, call.Count = fasthttp.MethodGet, "/models", nil, wire.Plain, false
 	call.Header, call.ID, call.Body, call.Form, call.Stream, call.Model, call.AnswerAs = &x.ctx.Request.Header, x.id, nil, nil, false, "", nil
 	call.Timeout = router.Timeout{Connect: 2 * time.Second, FirstToken: 5 * time.Second, Idle: 5 * time.Second, Total: 5 * time.Second}
 	call.Begun = time.Now()
@@ -143,6 +189,12 @@ func (g *Gateway) served(x *exchange, target *router.Target) []gjson.Result {
 	models := gjson.GetBytes(x.reply.Body, "data").Array() // copies
 	x.reply.Close()
 	models = slices.DeleteFunc(models, func(m gjson.Result) bool { return !fitModel(m.Get("id").Str) || m.Get("id").Str == "" })
+	for i, m := range models {
+		if m.Get("type").Str == "model" { // Anthropic's form
+			made, _ := time.Parse(time.RFC3339, m.Get("created_at").Str)
+			models[i] = gjson.ParseBytes(describe(m.Get("id").Str, target.Provider, made))
+		}
+	}
 	g.catalog.keep(target.Provider, models, listingFor)
 	return models
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"jarvis-gateway/proxy/state"
 	"jarvis-gateway/proxy/wire"
 )
 
@@ -22,19 +23,19 @@ type Server struct {
 	access   *AccessLog
 	log      *slog.Logger
 	draining atomic.Bool
-	owners   *owners
+	state    *state.Store
 	slack    time.Duration // by how much a deadline of a client may come early
 }
 
 // NewServer makes the server of a first Gateway. Each request becomes one line in log's handler's format, JSON, on
-// access. Shutdown ends what NewServer began.
-func NewServer(cfg Config, g *Gateway, log *slog.Logger, access *AccessLog) (*Server, error) {
+// access. store is where the gateway keeps its own state. Shutdown ends what NewServer began.
+func NewServer(cfg Config, g *Gateway, store *state.Store, log *slog.Logger, access *AccessLog) (*Server, error) {
 	cfg = cfg.withDefaults()
 	gone, err := newWatcher()
 	if err != nil {
 		return nil, fmt.Errorf("watching for clients that leave: %w", err)
 	}
-	s := &Server{cfg: cfg, log: log, access: access, gone: gone, owners: newOwners(),
+	s := &Server{cfg: cfg, log: log, access: access, gone: gone, state: store,
 		slack: min(cfg.Timeout.Header, cfg.Timeout.Body, cfg.Timeout.Idle) / 8}
 	s.Swap(g)
 	s.http = &fasthttp.Server{
@@ -118,8 +119,7 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	}
 	e := fault(err)
 	refusals.WithLabelValues(e.Reason()).Inc()
-	writeError(&ctx.Response, e)
-	ctx.Response.Header.SetCanonical(headerRequestID, appendID(nil))
+	answerError(ctx, e)
 	ctx.Conn().(*conn).closing.Store(true)
 	ctx.Conn().(*conn).linger = true
 	return e.Status
@@ -157,8 +157,17 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	}
 	refusals.WithLabelValues(failure.Reason()).Inc()
 	ctx.Response.Reset()
-	writeError(&ctx.Response, failure)
-	ctx.Response.Header.SetCanonical(headerRequestID, appendID(nil))
+	answerError(ctx, failure)
+}
+
+// answerError answers a request that never became an exchange.
+func answerError(ctx *fasthttp.RequestCtx, e *wire.Error) {
+	kind, id := wire.Plain, appendID(nil)
+	if ep := posts[string(ctx.Path())]; ep != nil {
+		kind = ep.kind
+	}
+	writeError(&ctx.Response, kind, e, id)
+	ctx.Response.Header.SetCanonical(headerRequestID, id)
 }
 
 // serverLog takes fasthttp's own messages: about connections, and of no use but for debugging.

@@ -1,64 +1,62 @@
 package proxy
 
 import (
-	"crypto/sha256"
+	"context"
+	"errors"
 	"net/url"
 	"strings"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/valyala/fasthttp"
 
+	"jarvis-gateway/proxy/dialect"
+	"jarvis-gateway/proxy/state"
 	"jarvis-gateway/proxy/wire"
 )
 
-// Responses are stored by the provider, under the gateway's own account, which all tenants share. So the gateway keeps
-// who made which, and lets nobody else see, go on with, cancel or delete it.
-
-// owner is whose a stored response is, and where it is stored.
-type owner struct {
-	tenant, provider string
-	until            time.Time
-}
-
-// owners remembers the owners of stored responses, by a digest of the id, the latest ones for as long as OpenAI keeps
-// responses. It lives in memory: after a restart a response can be found again only while there is a single tenant, to
-// whom everything in the account belongs.
-type owners struct {
-	byID *lru.Cache[[16]byte, owner]
-}
+// Responses are stored where they were made: by a provider that has the Responses API, under the gateway's own account,
+// which all tenants share; or by the gateway, when it made the response of another dialect's answer. Either way the state
+// store knows whose each one is, and nobody else can see, go on with, cancel or delete it.
 
 const (
-	maxStored = 1 << 17
-	storedFor = 30 * 24 * time.Hour
+	storedFor = 30 * 24 * time.Hour // as long as OpenAI keeps responses
+	// lookupTime bounds what a request waits for the state store.
+	lookupTime = 5 * time.Second
 )
 
-func newOwners() *owners {
-	byID, err := lru.New[[16]byte, owner](maxStored)
+func (x *exchange) lookup() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), lookupTime)
+}
+
+// stored finds a response of the tenant's. Unknown to the gateway are those that were made elsewhere with the same account:
+// a single tenant may use them, as everything in the account is its own.
+func (x *exchange) stored(id string) (r *state.Response, ok bool, err error) {
+	ctx, cancel := x.lookup()
+	defer cancel()
+	store := x.conn.server.state
+	r, err = store.Get(ctx, x.caller.Tenant, id)
+	if errors.Is(err, state.ErrUnknown) {
+		if err = store.Flush(ctx); err == nil { // it may be on its way to the disk
+			r, err = store.Get(ctx, x.caller.Tenant, id)
+		}
+	}
+	switch {
+	case err == nil:
+		return r, true, nil
+	case !errors.Is(err, state.ErrUnknown):
+		return nil, false, stateError(err)
+	case !x.g.Gate.Single():
+		return nil, false, nil
+	}
+	_, _, known, err := store.Owner(ctx, id)
 	if err != nil {
-		panic("BUG: " + err.Error()) // only for a size below 1
+		return nil, false, stateError(err)
 	}
-	return &owners{byID}
+	return &state.Response{ID: id}, !known, nil
 }
 
-func idDigest(id string) [16]byte {
-	sum := sha256.Sum256([]byte(id))
-	return [16]byte(sum[:16])
-}
-
-func (o *owners) add(id, tenant, provider string) {
-	o.byID.Add(idDigest(id), owner{tenant, provider, time.Now().Add(storedFor)})
-}
-
-func (o *owners) drop(id string) { o.byID.Remove(idDigest(id)) }
-
-// mayUse tells whether the tenant may use a response, and the provider that stores it, "" where that is not known.
-func (x *exchange) mayUse(id string) (provider string, ok bool) {
-	by, known := x.conn.server.owners.byID.Get(idDigest(id))
-	if !known || time.Now().After(by.until) {
-		return "", x.g.Gate.Single()
-	}
-	return by.provider, by.tenant == x.caller.Tenant
+func stateError(err error) *wire.Error {
+	return wire.Server(503, "state_unavailable", "The gateway's store of responses does not answer. Please try again.", err)
 }
 
 // createResponse creates a response.
@@ -66,21 +64,38 @@ func (g *Gateway) createResponse(x *exchange) error {
 	if err := g.run(x); err != nil {
 		return err
 	}
-	if id := x.reply.ID; id != "" {
-		x.conn.server.owners.add(id, x.caller.Tenant, x.target.Provider)
+	if id := x.reply.ID; id != "" && x.call.Translated() == nil {
+		now := time.Now()
+		x.conn.server.state.Remember(&state.Response{ID: id, Tenant: x.caller.Tenant, Provider: x.target.Provider, Created: now, Expires: now.Add(storedFor)})
 	}
 	return nil
 }
 
-// checkLinks refuses a request that goes on from what is not the tenant's.
+// keep stores a response that the gateway made, unless the client said not to.
+func (x *exchange) keep(w dialect.Writer) {
+	object, items, ok := dialect.Stored(w)
+	if !ok {
+		return
+	}
+	ctx, cancel := x.lookup()
+	defer cancel()
+	now := time.Now()
+	err := x.conn.server.state.Put(ctx, &state.Response{ID: x.call.Translated().ID, Tenant: x.caller.Tenant, Previous: x.call.Previous,
+		Body: object, Input: dialect.InputItems(x.ctx.Request.Body()), Output: items, Created: now, Expires: now.Add(storedFor)})
+	if err != nil {
+		x.conn.server.log.Error("a response could not be stored", "id", string(x.id), "cause", err.Error())
+	}
+}
+
+// checkLinks refuses a request that goes on from what is not the tenant's, and puts in what went before where the gateway
+// keeps it itself.
 func (x *exchange) checkLinks() error {
 	if x.ep.kind != wire.Response {
 		return nil
 	}
 	if previous := x.body.Get("previous_response_id"); previous.Str != "" {
-		if _, ok := x.mayUse(previous.Str); !ok {
-			return &wire.Error{Status: 400, Type: wire.TypeInvalid, Code: "previous_response_not_found", Param: "previous_response_id",
-				Message: "Previous response with id '" + shorten(previous.Str) + "' not found."}
+		if err := x.goOn(previous.Str); err != nil {
+			return err
 		}
 	}
 	if conversation := x.body.Get("conversation"); conversation.Exists() && conversation.Raw != "null" && !x.g.Gate.Single() {
@@ -92,37 +107,122 @@ func (x *exchange) checkLinks() error {
 	return nil
 }
 
+// goOn makes the request one that goes on from an earlier response.
+func (x *exchange) goOn(id string) error {
+	r, ok, err := x.stored(id)
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return previousNotFound(id)
+	case r.Body == nil:
+		return nil // the provider knows it
+	}
+	ctx, cancel := x.lookup()
+	defer cancel()
+	thread, err := x.conn.server.state.Thread(ctx, x.caller.Tenant, id)
+	switch {
+	case errors.Is(err, state.ErrUnknown), errors.Is(err, state.ErrElsewhere):
+		return previousNotFound(id)
+	case errors.Is(err, state.ErrTooLong):
+		return wire.Invalid("previous_response_id", "The conversation is too long to go on from: start a new one with the parts that matter.")
+	case err != nil:
+		return stateError(err)
+	}
+	past := make([]dialect.Past, len(thread))
+	for i := range thread {
+		past[i] = dialect.Past{Input: thread[i].Input, Output: thread[i].Output}
+	}
+	raw, err := dialect.Expand(past, x.body.Raw())
+	if err != nil {
+		return err
+	}
+	if x.body, err = wire.Parse(raw); err != nil {
+		return err
+	}
+	x.call.Previous = id
+	return nil
+}
+
+func previousNotFound(id string) error {
+	return &wire.Error{Status: 400, Type: wire.TypeInvalid, Code: "previous_response_not_found", Param: "previous_response_id",
+		Message: "Previous response with id '" + shorten(id) + "' not found."}
+}
+
 // storedResponse gets, lists the input of, cancels or deletes a response.
-func (g *Gateway) storedResponse(x *exchange) (err error) {
+func (g *Gateway) storedResponse(x *exchange) error {
 	id, verb, _ := strings.Cut(strings.TrimPrefix(string(x.ctx.Path()), "/v1/responses/"), "/")
 	if !fitID([]byte(id)) {
 		return responseNotFound(id)
 	}
-	provider, ok := x.mayUse(id)
-	if !ok {
+	r, ok, err := x.stored(id)
+	switch {
+	case err != nil:
+		return err
+	case !ok:
 		return responseNotFound(id)
+	case r.Body != nil:
+		return x.answerStored(r, verb)
 	}
+	return g.askStored(x, r, verb)
+}
+
+// answerStored answers for a response that the gateway keeps itself.
+func (x *exchange) answerStored(r *state.Response, verb string) error {
+	query := x.ctx.QueryArgs()
+	switch {
+	case x.ctx.IsDelete():
+		ctx, cancel := x.lookup()
+		defer cancel()
+		if _, err := x.conn.server.state.Delete(ctx, x.caller.Tenant, r.ID); err != nil {
+			return stateError(err)
+		}
+		x.answer(append(wire.AppendString([]byte(`{"id":`), r.ID), `,"object":"response","deleted":true}`...))
+	case verb == "cancel":
+		return wire.Invalid("", "Only responses that were made with background set to true can be cancelled.")
+	case verb == "input_items":
+		page := dialect.Page{Limit: query.GetUintOrZero("limit"), Order: string(query.Peek("order")), After: string(query.Peek("after"))}
+		list, err := dialect.AppendItemList(nil, r.Input, page)
+		if err != nil {
+			return err
+		}
+		x.answer(list)
+	case string(query.Peek("stream")) == "true":
+		return wire.Invalid("stream", "Only responses that were made with background set to true can be streamed again.")
+	default:
+		x.answer(r.Body)
+	}
+	return nil
+}
+
+// askStored asks the provider that keeps the response.
+func (g *Gateway) askStored(x *exchange, r *state.Response, verb string) (err error) {
 	if x.grant, err = g.Gate.Admit(x.caller); err != nil {
 		return err
 	}
 	call := &x.call
-	call.Method, call.Path, call.Kind = string(x.ctx.Method()), "/responses/"+id, wire.Response
+	call.Method, call.Path, call.Kind = string(x.ctx.Method()), "/responses/"+r.ID, wire.Response
 	if verb != "" {
 		call.Path += "/" + verb
 	}
-	call.Header, call.ID, call.Body, call.Form = &x.ctx.Request.Header, x.id, nil, nil
+	call.Header, call.ID, call.Body, call.Form, call.Count = &x.ctx.Request.Header, x.id, nil, nil, false
 	call.Query, call.Stream = storedQuery(x.ctx.QueryArgs())
-	if err = x.askStores(provider); err == nil && x.ctx.IsDelete() {
-		x.conn.server.owners.drop(id)
+	if err = x.askStores(r.Provider); err != nil || !x.ctx.IsDelete() {
+		return err
 	}
-	return err
+	ctx, cancel := x.lookup()
+	defer cancel()
+	if _, err := x.conn.server.state.Delete(ctx, x.caller.Tenant, r.ID); err != nil {
+		x.conn.server.log.Warn("the owner of a deleted response is still remembered", "id", string(x.id), "cause", err.Error())
+	}
+	return nil
 }
 
 // askStores asks the provider that stores the response; where that is not known, each one, until one knows it.
 func (x *exchange) askStores(provider string) error {
 	err := error(responseNotFound(""))
 	for _, target := range x.g.Router.Direct() {
-		if provider != "" && provider != target.Provider {
+		if provider != "" && provider != target.Provider || !x.g.Providers[target.Provider].Native(wire.Response) {
 			continue
 		}
 		x.tries++

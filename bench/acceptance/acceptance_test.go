@@ -28,9 +28,14 @@ type program struct {
 func programs() []program {
 	return []program{
 		{"openai", "Node", "openai.js", true},
+		{"openai, other dialects", "Node", "openai_translated.js", false},
+		{"@anthropic-ai/sdk", "Node", "anthropic.js", false},
 		{"ai + @ai-sdk/openai", "Node", "ai.js", false},
+		{"ai, other dialects", "Node", "ai_translated.js", false},
 		{"@langchain/openai", "Node", "langchain.js", false},
 		{"openai", "Python", "openai_sync.py", true},
+		{"openai, other dialects", "Python", "openai_translated.py", false},
+		{"anthropic", "Python", "anthropic_client.py", false},
 		{"openai (async)", "Python", "openai_async.py", false},
 		{"langchain-openai", "Python", "langchain_client.py", false},
 	}
@@ -49,8 +54,10 @@ type line struct {
 type expectation struct {
 	ID       string
 	Requests int
-	Gap      int64 // milliseconds between the first two at least
-	Left     int64 // when the client left, as Unix milliseconds; the provider must have been left soon after
+	Gap      int64             // milliseconds between the first two at least
+	Left     int64             // when the client left, as Unix milliseconds; the provider must have been left soon after
+	Header   map[string]string // of the last request; empty: not there
+	Body     map[string]any    // of the last request, by gjson path; nil: not there
 }
 
 // direct leaves the gateway out: what fails then too is not its doing.
@@ -112,11 +119,13 @@ func (p program) test(t *testing.T, l *language, binary string, all []*recording
 	u := startUpstreams(t, all)
 	g := startGateway(t, binary, u)
 	begun := time.Now()
-	url, key := g.url, tenantKey
+	env := []string{"OPENAI_BASE_URL=" + g.url, "OPENAI_API_KEY=" + tenantKey,
+		"ANTHROPIC_BASE_URL=" + strings.TrimSuffix(g.url, "/v1"), "ANTHROPIC_API_KEY=" + tenantKey}
 	if direct {
-		url, key = u.servers["openai"].URL()+"/v1", u.keys["openai"]
+		env = []string{"OPENAI_BASE_URL=" + u.servers["openai"].URL() + "/v1", "OPENAI_API_KEY=" + u.keys["openai"],
+			"ANTHROPIC_BASE_URL=" + u.servers["anthropic"].URL(), "ANTHROPIC_API_KEY=" + u.keys["anthropic"]}
 	}
-	lines := p.run(t, l, url, key, all)
+	lines := p.run(t, l, env, all)
 	res := result{program: p, took: time.Since(begun)}
 	g.stop(t) // whatever it holds open is closed now, and what providers saw is final
 	scripts := u.scriptsSeen()
@@ -148,8 +157,8 @@ func (p program) test(t *testing.T, l *language, binary string, all []*recording
 	return res
 }
 
-// run starts the program with nothing but a base URL and a key, and reads its report.
-func (p program) run(t *testing.T, l *language, url, key string, all []*recording) []line {
+// run starts the program with nothing but base URLs and keys, and reads its report.
+func (p program) run(t *testing.T, l *language, env []string, all []*recording) []line {
 	plan := filepath.Join(t.TempDir(), "plan.json")
 	doc := map[string]any{"recordings": all, "file": noise()}
 	if err := os.WriteFile(plan, encode(doc), 0o600); err != nil {
@@ -161,7 +170,7 @@ func (p program) run(t *testing.T, l *language, url, key string, all []*recordin
 			cmd.Env = append(cmd.Env, name+"="+v)
 		}
 	}
-	cmd.Env = append(cmd.Env, "OPENAI_BASE_URL="+url, "OPENAI_API_KEY="+key, "ACCEPTANCE_PLAN="+plan, "PYTHONDONTWRITEBYTECODE=1")
+	cmd.Env = append(append(cmd.Env, env...), "ACCEPTANCE_PLAN="+plan, "PYTHONDONTWRITEBYTECODE=1")
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()

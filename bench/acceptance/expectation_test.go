@@ -1,8 +1,11 @@
 package acceptance
 
 import (
+	"reflect"
 	"testing"
 	"time"
+
+	"github.com/tidwall/gjson"
 
 	"jarvis-gateway/bench/fakellm"
 )
@@ -20,6 +23,23 @@ func (e expectation) check(t *testing.T, seen []fakellm.Seen) {
 	}
 	if e.Left > 0 {
 		e.checkLeft(t, seen[0])
+	}
+	if len(seen) > 0 {
+		e.checkSent(t, seen[len(seen)-1])
+	}
+}
+
+// checkSent compares what a request must have held with what it held.
+func (e expectation) checkSent(t *testing.T, seen fakellm.Seen) {
+	for name, want := range e.Header {
+		if got := seen.Get(name); got != want {
+			t.Errorf("script %s: the provider got %s: %q, want %q", e.ID, name, got, want)
+		}
+	}
+	for path, want := range e.Body {
+		if got := gjson.GetBytes(seen.Body, path).Value(); !reflect.DeepEqual(got, want) {
+			t.Errorf("script %s: the provider got %s: %v, want %v\nin %.3000s", e.ID, path, got, want, seen.Body)
+		}
 	}
 }
 

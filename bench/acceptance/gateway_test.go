@@ -22,6 +22,9 @@ var generated = map[string]string{
 	"gpt": "openai", "azure-gpt": "azure", "azure-v1-gpt": "azure-v1", "llama": "gpu",
 	"embedder": "openai", "azure-embedder": "azure", "llama-embedder": "gpu",
 	"tts": "openai", "whisper": "openai", "gpt-4o-transcribe": "openai", "gpt-image-1": "openai", "azure-whisper": "azure",
+	"chat-llama": "gpu-chat", "claude-sonnet-4-5": "anthropic", "claude-opus-4-7": "anthropic", "lenient-claude-sonnet-4-5": "anthropic-lenient",
+	"anthropic.claude-sonnet-4-5": "bedrock", "anthropic.claude-opus-4-7": "bedrock", "amazon.nova-pro": "bedrock",
+	"lenient.claude-sonnet-4-5": "bedrock-lenient",
 	// What OpenAI takes when a request names no model.
 	"omni-moderation-latest": "openai", "dall-e-2": "openai",
 }
@@ -54,11 +57,14 @@ type gateway struct {
 var baseURL = regexp.MustCompile(`base URL +(\S+)`)
 
 func startGateway(t *testing.T, binary string, u *upstreams) *gateway {
-	path := filepath.Join(t.TempDir(), "jarvis.yml")
-	if err := os.WriteFile(path, []byte(config(u)), 0o600); err != nil {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "jarvis.yml")
+	if err := os.WriteFile(path, []byte(config(u, dir)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	g := &gateway{cmd: exec.Command(binary, "serve", path)}
+	g.cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID="+awsAccount.AccessKeyID, "AWS_SECRET_ACCESS_KEY="+awsAccount.SecretAccessKey,
+		"AWS_SESSION_TOKEN="+awsAccount.SessionToken, "AWS_BEARER_TOKEN_BEDROCK=")
 	g.cmd.Stderr = &g.stderr
 	stdout, err := g.cmd.StdoutPipe()
 	if err != nil {
@@ -100,21 +106,23 @@ func (g *gateway) stop(t *testing.T) {
 	}
 }
 
-// config maps every model that clients ask for to a provider, which knows it by another name.
-func config(u *upstreams) string {
+// config maps every model that clients ask for to a provider, which knows it by another name. State goes into dir.
+func config(u *upstreams, dir string) string {
 	var b strings.Builder
-	b.WriteString("server: {listen: 127.0.0.1:0, admin: 127.0.0.1:0}\nproviders:\n")
-	for name, s := range u.servers {
-		switch name {
-		case "openai":
-			fmt.Fprintf(&b, "  %s: {kind: openai, base_url: %s/v1, api_key: %s}\n", name, s.URL(), u.keys[name])
-		case "azure":
-			fmt.Fprintf(&b, "  %s: {kind: azure, base_url: %s, api_key: %s, api_version: 2024-10-21}\n", name, s.URL(), u.keys[name])
-		case "azure-v1":
-			fmt.Fprintf(&b, "  %s: {kind: azure, base_url: %s, api_key: %s}\n", name, s.URL(), u.keys[name])
-		case "gpu":
-			fmt.Fprintf(&b, "  %s: {kind: vllm, base_url: %s, api_key: %s}\n", name, s.URL(), u.keys[name])
-		}
+	fmt.Fprintf(&b, "server: {listen: 127.0.0.1:0, admin: 127.0.0.1:0}\nstores: {state: %q}\nproviders:\n", "sqlite:"+filepath.Join(dir, "state.db"))
+	for _, p := range []struct{ name, kind, server, path, more string }{
+		{"openai", "openai", "openai", "/v1", "api_key: %s"},
+		{"azure", "azure", "azure", "", "api_key: %s, api_version: 2024-10-21"},
+		{"azure-v1", "azure", "azure-v1", "", "api_key: %s"},
+		{"gpu", "vllm", "gpu", "", "api_key: %s"},
+		{"gpu-chat", "vllm", "gpu", "", "api_key: %s, responses: chat"},
+		{"anthropic", "anthropic", "anthropic", "", "api_key: %s"},
+		{"anthropic-lenient", "anthropic", "anthropic", "", "api_key: %s, unsupported: drop"},
+		{"bedrock", "bedrock", "bedrock", "", "region: us-east-1"},
+		{"bedrock-lenient", "bedrock", "bedrock", "", "api_key: %s, region: us-east-1, unsupported: drop"},
+	} {
+		more := strings.ReplaceAll(p.more, "%s", u.keys[p.server])
+		fmt.Fprintf(&b, "  %s: {kind: %s, base_url: %s%s, %s}\n", p.name, p.kind, u.servers[p.server].URL(), p.path, more)
 	}
 	b.WriteString("models:\n")
 	entry := func(model, provider string) {

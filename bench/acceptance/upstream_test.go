@@ -7,6 +7,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/url"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -17,6 +18,9 @@ import (
 
 	"jarvis-gateway/bench/fakellm"
 )
+
+// awsAccount signs what the gateway sends to Bedrock.
+var awsAccount = fakellm.Credentials{AccessKeyID: "AKIAACCEPTANCE", SecretAccessKey: "the-secret-of-the-gateway", SessionToken: "the-session-of-the-gateway"}
 
 // version ends the names that providers give their models: no client ever says it.
 const version = "-2026-01-01"
@@ -37,9 +41,14 @@ func startUpstreams(t *testing.T, all []*recording) *upstreams {
 	for _, r := range all {
 		u.recorded[r.Model+version] = r
 	}
-	for name, kind := range map[string]fakellm.Kind{"openai": fakellm.OpenAI, "azure": fakellm.Azure, "azure-v1": fakellm.Azure, "gpu": fakellm.VLLM} {
+	for name, o := range map[string]fakellm.Options{
+		"openai": {Kind: fakellm.OpenAI}, "azure": {Kind: fakellm.Azure}, "azure-v1": {Kind: fakellm.Azure}, "gpu": {Kind: fakellm.VLLM},
+		"anthropic": {Kind: fakellm.Anthropic},
+		"bedrock":   {Kind: fakellm.Bedrock, AWS: awsAccount, BedrockModel: filepath.Join(sharedData(t), "bedrock-model", "service-2.json")},
+	} {
 		u.keys[name] = "sk-of-the-gateway-for-" + name
-		s, err := fakellm.Start(fakellm.Options{Kind: kind, APIKey: u.keys[name], LogBodies: true, Plan: u.plan})
+		o.APIKey, o.LogBodies, o.Plan = u.keys[name], true, u.plan
+		s, err := fakellm.Start(o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,6 +104,8 @@ func (u *upstreams) scripted(do url.Values) fakellm.Plan {
 	}
 	p := fakellm.Plan{
 		Status: number("status"), Fault: fakellm.Fault(do.Get("fault")), Tokens: number("tokens"), Header: map[string]string{},
+		Text: do.Get("text"), Thinking: do.Get("thinking"), Cached: number("cached"), Written: number("written"),
+		FaultAs:    number("fault_as"),
 		RetryAfter: time.Duration(number("retry_after_ms")) * time.Millisecond,
 		Delay:      time.Duration(number("delay_ms")) * time.Millisecond,
 		EventDelay: time.Duration(number("event_delay_ms")) * time.Millisecond,
@@ -125,7 +136,9 @@ func (u *upstreams) check(t *testing.T) {
 			if seen.Get("X-Hop") != "" {
 				t.Errorf("%s: a header that the client's Connection names went upstream", where)
 			}
-			if got := seen.Get("Authorization") + seen.Get("Api-Key"); strings.TrimPrefix(got, "Bearer ") != u.keys[name] {
+			got := seen.Get("Authorization") + seen.Get("Api-Key") + seen.Get("X-Api-Key")
+			signed := name == "bedrock" && strings.HasPrefix(got, "AWS4-HMAC-SHA256 Credential="+awsAccount.AccessKeyID+"/") // which it checks
+			if strings.TrimPrefix(got, "Bearer ") != u.keys[name] && !signed {
 				t.Errorf("%s: got the key %q, want the gateway's own for this provider", where, got)
 			}
 			if seen.Model != "" && !strings.HasSuffix(seen.Model, version) {

@@ -27,6 +27,7 @@ func azureDialect() dialect {
 		},
 		errorType: jsonType,
 		route:     azureRoute, admit: azureAdmit, fail: azureFail, broken: openAIBroken, stock: azureStock, header: azureHeader,
+		streamType: sseType, garbage: openAIGarbage, split: splitSSE,
 	}
 }
 

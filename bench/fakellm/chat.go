@@ -21,6 +21,7 @@ type chat struct {
 	parallel  bool
 	format    string // "", text, json_object, json_schema
 	schema    gjson.Result
+	thinks    bool // a thought was asked for (Anthropic, Bedrock)
 	logprobs  bool
 	top       int
 	usage     bool // a usage event at the end of a stream
@@ -56,10 +57,10 @@ var chatRules = map[string]rule{
 	"web_search_options": is(obj),
 }
 
-// memo is a chat request that was found good. Load generators repeat themselves, and reading is what costs most.
+// memo is a request for a chat that was found good. Load generators repeat themselves, and reading is what costs most.
 type memo struct {
 	body, ctype, deployment string
-	chat                    *chat
+	work                    render
 	prompt                  int
 	model                   string
 	stream                  bool
@@ -68,14 +69,14 @@ type memo struct {
 func readChat(x *exchange) (render, *apiError) {
 	if m := x.c.memo; m != nil && m.body == string(x.body) && m.ctype == x.ctype && m.deployment == x.params.deployment {
 		x.bill.Prompt, x.model, x.stream = m.prompt, m.model, m.stream
-		return m.chat.answer, nil
+		return m.work, nil
 	}
 	c, err := newChat(x)
 	if err != nil {
 		return nil, err
 	}
 	if !x.violated {
-		x.c.memo = &memo{string(x.body), x.ctype, x.params.deployment, c, x.bill.Prompt, x.model, x.stream}
+		x.c.memo = &memo{string(x.body), x.ctype, x.params.deployment, c.answer, x.bill.Prompt, x.model, x.stream}
 	}
 	return c.answer, nil
 }

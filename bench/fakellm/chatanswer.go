@@ -1,6 +1,6 @@
 package fakellm
 
-// choice is one of the n answers to a chat: reasoning, then either text or tool calls.
+// choice is one of the n answers to a chat: reasoning, then text or tool calls, or both where the plan says so.
 type choice struct {
 	thought pieces // shown reasoning
 	text    pieces
@@ -12,6 +12,7 @@ type choice struct {
 // call is a tool call; it is streamed as its head and then its arguments in pieces.
 type call struct {
 	tool
+	id   string // generated when empty
 	args pieces
 }
 
@@ -20,14 +21,15 @@ func (c *chat) answer(x *exchange) (answer, *apiError) {
 	if c.n > 1 {
 		choices = make([]choice, c.n)
 	}
-	hidden, deltas := 0, 0
+	hidden, deltas, thought := 0, 0, 0
 	for i := range choices {
 		choices[i] = c.choice(x, i)
 		deltas += choices[i].deltas
 		hidden += c.hidden(x)
+		thought += choices[i].thought.n
 	}
 	x.bill.Completion = hidden + deltas
-	x.bill.Reasoning = x.plan.Reasoning * c.n
+	x.bill.Reasoning = hidden + thought
 	x.bill.Cached = min(x.plan.Cached+x.s.engine.cached(c.prompt), x.bill.Prompt)
 	if x.stream {
 		return answer{ctype: sseType, script: newChatScript(x, c, choices), parts: deltas, hidden: hidden}, nil
@@ -44,16 +46,15 @@ func (c *chat) hidden(x *exchange) int {
 }
 
 func (c *chat) choice(x *exchange, i int) choice {
-	var out choice
+	out := choice{finish: "stop", thought: c.thought(x)}
 	limit := c.limit
 	if limit >= 0 {
-		limit = max(0, limit-x.plan.Reasoning)
+		limit = max(0, limit-c.hidden(x)-out.thought.n)
 	}
-	if n := x.plan.Reasoning; n > 0 && x.shape.reasoning != "" {
-		out.thought = pieces{n: n, from: 11, plain: true}
-	}
-	out.finish = "stop"
 	switch {
+	case x.plan.Tools != nil:
+		out.calls, out.finish = c.planned(x.plan.Tools), "tool_calls"
+		out.text = cutText(x.plan.Text, limit)
 	case c.calls != nil:
 		out.calls, out.finish = c.calling(), "tool_calls"
 	case c.format == "json_object":
@@ -64,13 +65,43 @@ func (c *chat) choice(x *exchange, i int) choice {
 		out.text = x.say(i, c.last, limit)
 	}
 	if out.text.short {
-		out.finish = "length"
+		out.finish, out.calls = "length", nil
 	}
 	out.deltas = out.thought.n + out.text.n
 	for _, call := range out.calls {
 		out.deltas += 1 + call.args.n
 	}
 	return out
+}
+
+// thought is the reasoning that the provider shows.
+func (c *chat) thought(x *exchange) pieces {
+	switch p := &x.plan; {
+	case x.shape.reasoning == "":
+	case p.Thinking != "":
+		return cutText(p.Thinking, -1)
+	case p.Reasoning > 0:
+		return pieces{n: p.Reasoning, from: 11, plain: true}
+	case c.thinks:
+		return pieces{n: 8, from: 11, plain: true}
+	}
+	return pieces{}
+}
+
+// planned are the calls that a plan asks for, also of tools that are not on offer.
+func (c *chat) planned(all []Call) []call {
+	calls := make([]call, len(all))
+	for i, p := range all {
+		t := tool{name: p.Name}
+		if known := c.named(p.Name); known != nil {
+			t = *known
+		}
+		if p.Input == "" {
+			p.Input = string(example(t.schema))
+		}
+		calls[i] = call{tool: t, id: p.ID, args: cutText(p.Input, -1)}
+	}
+	return calls
 }
 
 func (c *chat) calling() []call {
@@ -109,8 +140,13 @@ func (c *chat) wholeChoice(b []byte, x *exchange, i int, ch *choice) []byte {
 	b = append(b, `{"index":`...)
 	b = appendInt(b, i)
 	b = append(b, `,"message":{"role":"assistant","content":`...)
+	if ch.calls == nil || ch.text.n > 0 {
+		b = ch.text.quoted(b, ch.text.whole())
+	} else {
+		b = append(b, "null"...)
+	}
 	if ch.calls != nil {
-		b = append(b, "null,\"tool_calls\":["...)
+		b = append(b, `,"tool_calls":[`...)
 		for j := range ch.calls {
 			if j > 0 {
 				b = append(b, ',')
@@ -119,7 +155,6 @@ func (c *chat) wholeChoice(b []byte, x *exchange, i int, ch *choice) []byte {
 		}
 		b = append(b, ']')
 	} else {
-		b = ch.text.quoted(b, ch.text.whole())
 		b = append(b, x.shape.noCalls...)
 	}
 	if ch.thought.n > 0 {
@@ -140,17 +175,24 @@ func (c *chat) wholeChoice(b []byte, x *exchange, i int, ch *choice) []byte {
 
 // append writes the call with the given arguments, without an index.
 func (cl *call) append(b []byte, x *exchange, choice, at int, args string) []byte {
-	b = append(b, `{"id":"`...)
-	b = x.id(b, "call_", 1+choice*100+at)
+	b = cl.callID(append(b, `{"id":`...), x, "call_", choice*100+at)
 	kind, field := "function", "arguments"
 	if cl.custom {
 		kind, field = "custom", "input"
 	}
-	b = append(b, `","type":"`+kind+`","`+kind+`":{"name":`...)
+	b = append(b, `,"type":"`+kind+`","`+kind+`":{"name":`...)
 	b = quote(b, cl.name)
 	b = append(b, `,"`+field+`":`...)
 	b = quote(b, args)
 	return append(b, "}}"...)
+}
+
+// callID appends the id of the at-th call as a JSON string.
+func (cl *call) callID(b []byte, x *exchange, prefix string, at int) []byte {
+	if cl.id != "" {
+		return quote(b, cl.id)
+	}
+	return append(x.id(append(b, '"'), prefix, 1+at), '"')
 }
 
 // probs appends the log probabilities of pieces from to to, or null when they were not asked for.

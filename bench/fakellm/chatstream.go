@@ -127,7 +127,7 @@ func (s *chatScript) seal(b []byte, last bool) []byte {
 func (s *chatScript) role(b []byte, i int) []byte {
 	b = s.open(b, i)
 	b = append(b, `"role":"assistant","content":`...)
-	if s.choices[i].calls != nil {
+	if ch := &s.choices[i]; ch.calls != nil && ch.text.n == 0 {
 		b = append(b, `null`...)
 	} else {
 		b = append(b, `""`...)
@@ -159,8 +159,8 @@ func (s *chatScript) deltaEvent(b []byte, i int) []byte {
 		return s.close(append(b, `},"logprobs":null`...), "", s.x.shape.delta)
 	}
 	d -= ch.thought.n
-	if ch.calls != nil {
-		b = s.callDelta(b, i, d)
+	if d >= ch.text.n {
+		b = s.callDelta(b, i, d-ch.text.n)
 		return s.close(append(b, `},"logprobs":null`...), "", s.x.shape.delta)
 	}
 	b = append(b, `"content":`...)

@@ -13,8 +13,10 @@ import (
 
 // dialect is what makes a provider itself. A new provider is a new dialect and a line in dialectOf.
 type dialect struct {
-	shape     *shape // of OpenAI-like answers
-	errorType string // content type of errors
+	shape      *shape // of OpenAI-like answers
+	errorType  string // content type of errors
+	streamType string // content type of streams
+	splits     bool   // CutMidStream strikes within an event
 
 	route  func(x *exchange) (endpoint, *apiError)       // finds the endpoint of a path
 	admit  func(x *exchange) *apiError                   // checks the key
@@ -22,6 +24,10 @@ type dialect struct {
 	broken func(x *exchange, e *apiError) [][]byte       // an error as stream events
 	stock  func(x *exchange, status int) *apiError       // what the provider says with that status
 	header func(x *exchange, h *fasthttp.ResponseHeader) // its header fields
+
+	garbage func() [][]byte                 // a stream whose events make no sense
+	split   func(raw []byte) [][]byte       // a recorded stream as its events
+	spoil   func(fault Fault, event []byte) // breaks an event as BadCRC and BadPrelude say; nil: these faults do nothing
 }
 
 func dialectOf(k Kind) (dialect, error) {
@@ -32,8 +38,12 @@ func dialectOf(k Kind) (dialect, error) {
 		return azureDialect(), nil
 	case VLLM:
 		return vllmDialect(), nil
+	case Anthropic:
+		return anthropicDialect(), nil
+	case Bedrock:
+		return bedrockDialect(), nil
 	}
-	return dialect{}, fmt.Errorf("fakellm: unknown kind %q (have: %s, %s, %s)", k, OpenAI, Azure, VLLM)
+	return dialect{}, fmt.Errorf("fakellm: unknown kind %q (have: %s, %s, %s, %s, %s)", k, OpenAI, Azure, VLLM, Anthropic, Bedrock)
 }
 
 // apiError is an error as the provider words it.
@@ -131,6 +141,7 @@ func openAIDialect() dialect {
 	return dialect{
 		shape: openAIShape(), errorType: "application/json; charset=utf-8",
 		route: openAIRoute, admit: openAIAdmit, fail: openAIFail, broken: openAIBroken, stock: openAIStock, header: openAIHeader,
+		streamType: sseType, garbage: openAIGarbage, split: splitSSE,
 	}
 }
 
@@ -193,6 +204,10 @@ func openAIBroken(x *exchange, e *apiError) [][]byte {
 	return [][]byte{append(b, "\n\n"...)}
 }
 
+func openAIGarbage() [][]byte {
+	return [][]byte{[]byte("data: <html>upstream hiccup</html>\n\n"), []byte("data: {\"id\":\"chatcmpl-\n\n"), []byte("data: [DONE]\n\n")}
+}
+
 func openAIStock(x *exchange, status int) *apiError {
 	e := &apiError{status: status, kind: "invalid_request_error"}
 	switch status {
@@ -238,6 +253,6 @@ func openAIHeader(x *exchange, h *fasthttp.ResponseHeader) {
 func (x *exchange) requestID(h *fasthttp.ResponseHeader) {
 	var buf [32]byte
 	b := append(buf[:0], "req_fake"...)
-	b = strconv.AppendInt(b, x.s.counters.requests.Load(), 10)
+	b = strconv.AppendInt(b, x.number, 10)
 	h.SetCanonical([]byte("x-request-id"), b)
 }

@@ -154,7 +154,7 @@ func (s *Server) ShowLoad(l *Load) {
 // generates reports whether the exchange occupies the engine.
 func (x *exchange) generates() bool {
 	switch x.endpoint {
-	case "chat/completions", "completions":
+	case "chat/completions", "completions", "messages", "converse", "converse-stream":
 		return true
 	case "responses":
 		return x.ctx.IsPost() && x.params.id == ""

@@ -23,6 +23,8 @@ type exchange struct {
 	body     []byte
 
 	authorization, apiKey, ctype string // header fields
+	version, beta                string // and Anthropic's
+	number                       int64  // of the request, from 1
 	seed                         uint32 // of everything generated: a digest of the request
 
 	denied   bool // the key is wrong
@@ -33,13 +35,15 @@ type exchange struct {
 	shape    *shape
 
 	bill    Usage
-	made    string // id of the response that is being answered with, in the Responses API
-	sent    int    // stream events
+	failure *apiError // that is being answered with
+	made    string    // id of the response that is being answered with, in the Responses API
+	sent    int       // stream events
 	status  int
 	watch   *watch
 	timer   *time.Timer
 	slot    bool // holds a turn of the engine
 	kv      int  // and this much of its cache
+	billed  bool // the whole answer, before it is sent
 	settled bool
 }
 
@@ -89,7 +93,7 @@ func (s *Server) open(ctx *fasthttp.RequestCtx, path, query string) *exchange {
 	x := &c.x
 	*x = exchange{s: s, ctx: ctx, c: c, path: path, query: query, body: ctx.Request.Body(), timer: x.timer, shape: s.dialect.shape}
 	x.seed = crc32.Update(uint32(len(x.body)), castagnoli(), x.body)
-	s.counters.requests.Add(1)
+	x.number = s.counters.requests.Add(1)
 	if !s.o.Quiet || s.planner.Load() != nil {
 		x.rec = x.record()
 	}
@@ -242,7 +246,7 @@ func (x *exchange) answer(work render, refused *apiError) answer {
 }
 
 func (x *exchange) fail(e *apiError) answer {
-	x.bill = Usage{}
+	x.bill, x.failure = Usage{}, e
 	return answer{status: e.status, ctype: x.s.dialect.errorType, body: x.s.dialect.fail(x, e)}
 }
 

@@ -22,8 +22,11 @@ type Plan struct {
 	Text      string // the answer's text instead of generated words
 	Tokens    int    // length of a generated answer, 16 when 0; in an answer cut by max_tokens the smaller of the two counts
 	Size      int    // bytes of the generated text, 0: as it comes; at least Tokens
-	Reasoning int    // reasoning tokens, part of the completion; visible as text only where the provider shows them (vLLM)
+	Tools     []Call // the answer calls these tools, after Text when there is one
+	Thinking  string // a thought in front of the answer: signed by Anthropic and Bedrock, reasoning_content of vLLM; OpenAI and Azure hide it
+	Reasoning int    // reasoning tokens, part of the completion; visible as text only where the provider shows them (not OpenAI, Azure)
 	Cached    int    // prompt tokens to report as read from a cache
+	Written   int    // prompt tokens to report as written to a cache; Anthropic and Bedrock only
 
 	Delay           time.Duration // before the headers
 	FirstTokenDelay time.Duration // streams: after the headers, before the first event
@@ -32,7 +35,15 @@ type Plan struct {
 	StallFor        time.Duration // how long stalls last, 0: until the peer leaves
 
 	Fault      Fault
+	FaultAs    int           // status whose error InStreamErrorFirst and InStreamErrorMid tell of, 500 when 0
 	RetryAfter time.Duration // sent as retry-after (whole seconds, rounded up) and retry-after-ms
+}
+
+// Call is a tool call to make.
+type Call struct {
+	ID    string // generated when empty
+	Name  string
+	Input string // its arguments as JSON, which is not checked; empty: an example of the tool's schema
 }
 
 // Fault is a way to fail. Faults in the middle of a stream strike after StallAfter content events, or after half of them.
@@ -48,7 +59,7 @@ const (
 	StallBeforeHeaders    Fault = "stall"           // silence instead of an answer
 	StallBeforeFirstToken Fault = "stall-first"     // headers, then silence
 	StallMidStream        Fault = "stall-mid"       // half of it, then silence
-	CutMidStream          Fault = "cut"             // half of it, then the connection ends without the last HTTP chunk
+	CutMidStream          Fault = "cut"             // half of it, then the connection ends without the last HTTP chunk; Anthropic and Bedrock within an event
 	ResetMidStream        Fault = "reset-mid"       // half of it, then a TCP reset
 	Garbage               Fault = "garbage"         // bytes that are not HTTP
 	GarbageEvents         Fault = "garbage-events"  // 200 and events whose data is not JSON
@@ -58,11 +69,14 @@ const (
 	Status429             Fault = "429"             // the provider's 429, with RetryAfter
 	KeepAliveClose        Fault = "keepalive-close" // a good answer, then the idle connection is closed unannounced
 	TruncatedBody         Fault = "truncated"       // Content-Length promises more than comes
+	BadCRC                Fault = "bad-crc"         // Bedrock's streams: half way a frame whose message CRC is wrong
+	BadPrelude            Fault = "bad-prelude"     // Bedrock's streams: half way a frame whose prelude CRC is wrong
 )
 
 func faults() []Fault {
 	return []Fault{ResetBeforeHeaders, CloseBeforeHeaders, StallBeforeHeaders, StallBeforeFirstToken, StallMidStream, CutMidStream,
-		ResetMidStream, Garbage, GarbageEvents, InStreamErrorFirst, InStreamErrorMid, NoDone, Status429, KeepAliveClose, TruncatedBody}
+		ResetMidStream, Garbage, GarbageEvents, InStreamErrorFirst, InStreamErrorMid, NoDone, Status429, KeepAliveClose, TruncatedBody,
+		BadCRC, BadPrelude}
 }
 
 // raw reports whether the answer is a recorded stream.
@@ -78,8 +92,8 @@ func (p *Plan) slow() bool {
 
 // keys of a plan in a model name, in the order of the message that lists them.
 func planKeys() []string {
-	return []string{"status", "retry_after", "tokens", "size", "text", "reasoning", "cached", "delay", "first_token_delay", "event_delay",
-		"stall_after", "stall_for", "fault", "byte_at_a_time"}
+	return []string{"status", "retry_after", "tokens", "size", "text", "thinking", "reasoning", "cached", "written", "delay", "first_token_delay", "event_delay",
+		"stall_after", "stall_for", "fault", "fault_as", "byte_at_a_time"}
 }
 
 // planned changes p by what a model name like "fake?status=429&retry_after=2" asks for, and returns the name alone.
@@ -110,10 +124,16 @@ func (p *Plan) set(key, value string) (err error) {
 		p.Size, err = strconv.Atoi(value)
 	case "text":
 		p.Text = value
+	case "thinking":
+		p.Thinking = value
 	case "reasoning":
 		p.Reasoning, err = strconv.Atoi(value)
 	case "cached":
 		p.Cached, err = strconv.Atoi(value)
+	case "written":
+		p.Written, err = strconv.Atoi(value)
+	case "fault_as":
+		p.FaultAs, err = strconv.Atoi(value)
 	case "stall_after":
 		p.StallAfter, err = strconv.Atoi(value)
 	case "byte_at_a_time":

@@ -13,6 +13,7 @@ func recordedUsage(status int, body []byte) Usage {
 	if u, ok := usageIn(body); ok {
 		return u.sum()
 	}
+	body = unframed(body)
 	var all spoken
 	for line := range bytes.Lines(body) {
 		data, ok := bytes.CutPrefix(line, []byte("data:"))
@@ -50,6 +51,7 @@ type spoken struct {
 type details struct {
 	Cached    int `json:"cached_tokens"`
 	Reasoning int `json:"reasoning_tokens"`
+	Thinking  int `json:"thinking_tokens"`
 }
 
 // usageIn finds the usage of one JSON document.
@@ -114,7 +116,7 @@ func (s *spoken) sum() Usage {
 	for _, d := range []*details{s.PromptDetails, s.InputDetails, s.OutputDetails, s.Details} {
 		if d != nil {
 			u.Cached += d.Cached
-			u.Reasoning += d.Reasoning
+			u.Reasoning += d.Reasoning + d.Thinking
 		}
 	}
 	if s.Seconds != nil {

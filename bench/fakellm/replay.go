@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -101,7 +102,7 @@ func LoadSSE(dir string) ([]Exchange, error) {
 }
 
 // LoadFixtures reads recorded answers below dir: *.json are whole bodies, *.chunks.txt have the data of one stream event a line, from
-// which Body is made as the provider sends it. Bedrock's binary framing is not made: there Body is the lines.
+// which Body is made as the provider sends it, events or frames. Of several streams of Anthropic's in one file it takes the first.
 func LoadFixtures(dir string) ([]Exchange, error) {
 	var all []Exchange
 	err := eachFile(dir, ".json", func(name string, raw []byte) error {
@@ -114,16 +115,49 @@ func LoadFixtures(dir string) ([]Exchange, error) {
 	}
 	err = eachFile(dir, ".chunks.txt", func(name string, raw []byte) error {
 		ex := Exchange{Name: name, Method: "POST", Path: pathOf(rooted(dir, name), true), Status: 200, ContentType: sseType, Stream: true}
-		for line := range bytes.Lines(raw) {
-			if line = bytes.TrimSpace(line); len(line) > 0 {
-				ex.Payloads = append(ex.Payloads, line)
-			}
+		if strings.HasPrefix(rooted(dir, name), "amazon-bedrock/") {
+			ex.ContentType = eventStreamType
 		}
+		ex.Payloads = firstStream(raw)
 		ex.Body = framed(rooted(dir, name), ex.Payloads)
 		all = append(all, ex.measured())
 		return nil
 	})
 	return all, err
+}
+
+// firstStream are the events in a recording up to the end of its first message. A line holds one event, or several behind each other;
+// what is no JSON stays as it is.
+func firstStream(raw []byte) [][]byte {
+	var all [][]byte
+	for line := range bytes.Lines(raw) {
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
+		}
+		for _, v := range values(line) {
+			all = append(all, v)
+			if gjson.GetBytes(v, "type").Str == "message_stop" {
+				return all
+			}
+		}
+	}
+	return all
+}
+
+// values are the JSON values that a line is made of, or the line.
+func values(line []byte) [][]byte {
+	var all [][]byte
+	for d := json.NewDecoder(bytes.NewReader(line)); ; {
+		var v json.RawMessage
+		switch err := d.Decode(&v); err {
+		case nil:
+			all = append(all, v)
+		case io.EOF:
+			return all
+		default:
+			return [][]byte{line}
+		}
+	}
 }
 
 func eachFile(dir, ending string, do func(name string, raw []byte) error) error {
@@ -211,7 +245,7 @@ func framed(name string, payloads [][]byte) []byte {
 		s.add(terminal, "", []byte("[DONE]"))
 	}
 	if strings.HasPrefix(name, "amazon-bedrock/") {
-		return append(bytes.Join(payloads, []byte("\n")), '\n')
+		return framesOf(payloads)
 	}
 	var b []byte
 	for _, e := range s.events {

@@ -3,6 +3,8 @@ package fakellm
 import (
 	"bytes"
 	"fmt"
+
+	"github.com/tidwall/gjson"
 )
 
 // output is one answer of the Responses API while it is put together: its output items, and the events that stream them.
@@ -20,6 +22,7 @@ type output struct {
 
 func (t *turn) answer(x *exchange) (answer, *apiError) {
 	ch := t.choice(x, 0)
+	ch.deltas -= ch.thought.n // never shown here
 	o := &output{x: x, t: t, finish: ch.finish}
 	o.id = x.s.responses.fresh(string(x.id(nil, "resp_", 0)))
 	x.made = o.id
@@ -59,11 +62,11 @@ func (o *output) play(ch *choice) {
 	if o.x.plan.Reasoning > 0 {
 		o.thought()
 	}
+	if ch.calls == nil || ch.text.n > 0 {
+		o.message(&ch.text)
+	}
 	for i := range ch.calls {
 		o.call(i, &ch.calls[i])
-	}
-	if ch.calls == nil {
-		o.message(&ch.text)
 	}
 	o.x.bill.Completion = o.x.plan.Reasoning + ch.deltas
 	o.event(terminal, "response."+o.status(), append([]byte(`"response":`), o.object(o.status())...))
@@ -118,15 +121,15 @@ func (o *output) padded(b []byte) []byte {
 }
 
 func (o *output) call(i int, c *call) {
-	id, callID := o.x.id(nil, "fc_", 10+i), o.x.id(nil, "call_", 200+i)
+	id, callID := o.x.id(nil, "fc_", 10+i), c.callID(nil, o.x, "call_", 199+i)
 	kind, field, events := "function_call", "arguments", "response.function_call_arguments"
 	if c.custom {
 		kind, field, events = "custom_tool_call", "input", "response.custom_tool_call_input"
 	}
-	o.calls = append(o.calls, string(callID))
+	o.calls = append(o.calls, gjson.ParseBytes(callID).Str)
 	item := func(status, value string) []byte {
 		b := fmt.Appendf(nil, `{"id":"%s","type":"%s","status":"%s","%s":`, id, kind, status, field)
-		b = append(quote(b, value), fmt.Sprintf(`,"call_id":"%s","name":`, callID)...)
+		b = append(quote(b, value), fmt.Sprintf(`,"call_id":%s,"name":`, callID)...)
 		return append(quote(b, c.name), '}')
 	}
 	// The head of a call costs a token, as in a chat.

@@ -2,6 +2,7 @@ package fakellm
 
 import (
 	"bytes"
+	"cmp"
 	"strconv"
 	"time"
 )
@@ -17,7 +18,7 @@ func (x *exchange) send(a answer) {
 		a.status = 200
 	}
 	if a.script == nil && x.plan.ByteAtATime {
-		a.script = &chunks{all: [][]byte{a.body}}
+		a.script, a.hidden, x.billed = &chunks{all: [][]byte{a.body}}, x.bill.Completion, true
 	}
 	x.head(a)
 	switch {
@@ -116,27 +117,34 @@ func (x *exchange) broken() answer {
 		if x.plan.Fault == GarbageEvents {
 			return answer{ctype: jsonType, body: []byte("<html><body>upstream hiccup</body></html>")}
 		}
-		return x.fail(x.s.dialect.stock(x, 500))
+		return x.fail(x.s.dialect.stock(x, cmp.Or(x.plan.FaultAs, 500)))
 	}
-	all := [][]byte{[]byte("data: <html>upstream hiccup</html>\n\n"), []byte("data: {\"id\":\"chatcmpl-\n\n"), []byte("data: [DONE]\n\n")}
+	all := x.s.dialect.garbage()
 	if x.plan.Fault == InStreamErrorFirst {
 		all = x.errorEvents()
 	}
-	return answer{ctype: sseType, script: &chunks{all: all}, parts: len(all)}
+	return answer{ctype: x.s.dialect.streamType, script: &chunks{all: all}, parts: len(all)}
 }
 
 // errorEvents is how this provider says inside a stream that it failed.
-func (x *exchange) errorEvents() [][]byte { return x.s.dialect.broken(x, x.s.dialect.stock(x, 500)) }
+func (x *exchange) errorEvents() [][]byte {
+	return x.s.dialect.broken(x, x.s.dialect.stock(x, cmp.Or(x.plan.FaultAs, 500)))
+}
 
 // replayed is the raw stream of the plan.
 func (x *exchange) replayed() answer {
 	all := x.plan.Chunks
 	if all == nil {
-		all = bytes.SplitAfter(x.plan.SSE, []byte("\n\n"))
-		if len(all[len(all)-1]) == 0 {
-			all = all[:len(all)-1]
-		}
+		all = x.s.dialect.split(x.plan.SSE)
 	}
 	x.bill = recordedUsage(x.plan.Status, bytes.Join(all, nil))
-	return answer{status: x.plan.Status, ctype: sseType, script: &chunks{all: all}, parts: len(all), hidden: x.bill.Completion}
+	return answer{status: x.plan.Status, ctype: x.s.dialect.streamType, script: &chunks{all: all}, parts: len(all), hidden: x.bill.Completion}
+}
+
+func splitSSE(raw []byte) [][]byte {
+	all := bytes.SplitAfter(raw, []byte("\n\n"))
+	if len(all[len(all)-1]) == 0 {
+		all = all[:len(all)-1]
+	}
+	return all
 }

@@ -6,11 +6,15 @@
 //	fake                                           a good answer
 //	fake-echo                                      the question as the answer
 //	gpt-5?status=429&retry_after=2                 OpenAI's own 429
+//	claude?thinking=hm&text=yes&fault=error-mid&fault_as=529
 //	fake?tokens=50&size=1024&delay=100ms&event_delay=5ms
 //	fake?fault=cut&stall_after=3                   see Fault for the names
 //	unknown-...                                    the provider's 404
 //
-// Tools are called when the last user message holds "call:" or tool_choice demands it. GET /_fake/stats, GET /_fake/log and
+// Where the model is in the path, as in Bedrock's, the whole name is escaped there. Claude's thoughts carry a signature that is checked
+// when they come back.
+//
+// Tools are called when the last user message holds "call:" or tool_choice demands it, or when the plan says so. GET /_fake/stats, GET /_fake/log and
 // POST /_fake/reset are the simulation's own.
 package fakellm
 
@@ -32,9 +36,11 @@ type Kind string
 
 // The providers that can be simulated.
 const (
-	OpenAI Kind = "openai"
-	Azure  Kind = "azure"
-	VLLM   Kind = "vllm"
+	OpenAI    Kind = "openai"
+	Azure     Kind = "azure"
+	VLLM      Kind = "vllm"
+	Anthropic Kind = "anthropic"
+	Bedrock   Kind = "bedrock"
 )
 
 // Options of a server. The zero value is a good OpenAI on a free port of the loopback.
@@ -42,9 +48,12 @@ type Options struct {
 	Addr   string // host:port to listen on, 127.0.0.1:0 when empty
 	Kind   Kind   // OpenAI when empty
 	TLS    bool   // serve HTTPS with a certificate of its own, see Server.CA
-	APIKey string // any other key gets the provider's real 401; empty: no key is asked for
+	APIKey string // any other key gets the provider's real 401 (Bedrock, whose bearer token it is: 403); empty: no key is asked for
 
-	// Models are the names served; others get the provider's real 404. Empty: every name but those that begin with "unknown".
+	AWS          Credentials // Bedrock only: requests must be signed with these, unless they bear APIKey; empty: none is asked for
+	BedrockModel string      // Bedrock only: path of AWS's service-2.json, whose shapes requests are checked against; empty: they are not
+
+	// Models are the names served; others get the provider's real 404 (Bedrock: 400). Empty: every name but those that begin with "unknown".
 	Models []string
 
 	Plan    func(*Seen) Plan // decides per request; nil: always Default. Called on the connection's goroutine.
@@ -52,13 +61,13 @@ type Options struct {
 
 	Quiet      bool // keep no log of requests, only counters: Seen, Wait and WaitDone have nothing then
 	LogBodies  bool // keep request bodies in the log
-	Lenient    bool // let unknown top-level request fields pass; OpenAI and Azure refuse them
+	Lenient    bool // let unknown top-level request fields pass; all but vLLM refuse them
 	FlatErrors bool // vLLM only: the older error shape {"object":"error",...}
 
 	MaxRunning   int // answers generated at a time, the others wait their turn (vLLM's max_num_seqs); 0: no bound
 	PrefixBlocks int // size of a prefix cache in blocks of 64 bytes, the beginnings of chats that need no computing again; 0: none
 
-	Clock func() time.Time // for created fields; nil: a fixed moment
+	Clock func() time.Time // for created fields and for the age of signatures; nil: a fixed moment, and the real time
 }
 
 // Server is one simulated provider. All methods may be called at any time from any goroutine.
@@ -76,6 +85,7 @@ type Server struct {
 	counters  counters
 	engine    engine
 	responses store
+	shapes    *shapes // of AWS's requests; nil: not checked
 	planner   atomic.Pointer[func(*Seen) Plan]
 }
 
@@ -87,6 +97,9 @@ func Start(o Options) (*Server, error) {
 	s := &Server{o: o, served: make(chan struct{})}
 	var err error
 	if s.dialect, err = dialectOf(o.Kind); err != nil {
+		return nil, err
+	}
+	if s.shapes, err = loadShapes(o.BedrockModel); err != nil {
 		return nil, err
 	}
 	if s.watcher, err = newWatcher(); err != nil {

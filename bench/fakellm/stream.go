@@ -73,7 +73,7 @@ func (st *stream) WriteTo(w io.Writer) (total int64, err error) {
 	for {
 		ev, kind := st.src.next(st.buf[:0])
 		st.buf = ev
-		if err := st.pace(w, kind); err != nil {
+		if err := st.pace(w, ev, kind); err != nil {
 			return total, err
 		}
 		if kind == end || kind == terminal && st.x.plan.Fault == NoDone || st.src == nil {
@@ -113,7 +113,7 @@ func (st *stream) write(w io.Writer, ev []byte) error {
 }
 
 // pace waits before an event as planned and does the faults that are due.
-func (st *stream) pace(w io.Writer, kind part) error {
+func (st *stream) pace(w io.Writer, ev []byte, kind part) error {
 	p := &st.x.plan
 	if !st.begun {
 		st.begun = true
@@ -127,14 +127,14 @@ func (st *stream) pace(w io.Writer, kind part) error {
 		return nil
 	}
 	st.hit = true
-	return st.strike(w)
+	return st.strike(w, ev)
 }
 
 // due reports whether the middle of the stream, in the sense of the plan, has been reached.
 func (st *stream) due(kind part) bool {
 	p := &st.x.plan
 	switch p.Fault {
-	case StallMidStream, CutMidStream, ResetMidStream, InStreamErrorMid, TruncatedBody:
+	case StallMidStream, CutMidStream, ResetMidStream, InStreamErrorMid, TruncatedBody, BadCRC, BadPrelude:
 	default:
 		if p.StallAfter == 0 {
 			return false
@@ -149,11 +149,20 @@ func (st *stream) due(kind part) bool {
 	return st.done >= max(1, st.parts/2)
 }
 
-func (st *stream) strike(w io.Writer) error {
+// strike does the fault; ev is the event that comes next.
+func (st *stream) strike(w io.Writer, ev []byte) error {
 	x := st.x
 	switch x.plan.Fault {
 	case CutMidStream, TruncatedBody:
+		if x.s.dialect.splits && len(ev) > 1 {
+			_, _ = w.Write(ev[:len(ev)/2]) // the peer may have left
+		}
 		return errCut
+	case BadCRC, BadPrelude:
+		if x.s.dialect.spoil != nil {
+			x.s.dialect.spoil(x.plan.Fault, ev)
+		}
+		return nil
 	case ResetMidStream:
 		x.drop()
 		x.c.reset()
@@ -180,9 +189,9 @@ func (st *stream) Close() error {
 	return nil
 }
 
-// charge bills one more completion token; recordings are billed as a whole.
+// charge bills one more completion token; recordings and whole answers in pieces are billed at once.
 func (x *exchange) charge() {
-	if !x.plan.raw() {
+	if !x.plan.raw() && !x.billed {
 		x.bill.Completion++
 	}
 }

@@ -43,6 +43,9 @@ func (x *exchange) field(name, value string) {
 	case 'k', 'p', 't', 'u':
 		x.hopByHop(name, value)
 	case 'x':
+		if strings.EqualFold(name, "x-api-key") {
+			x.apiKey = value
+		}
 		if len(name) >= 8 && strings.EqualFold(name[:8], "x-jarvis") {
 			x.violation("internal header %s: %s", name, value)
 		}
@@ -58,6 +61,10 @@ func (x *exchange) keyField(name, value string) {
 		x.authorization = value
 	case strings.EqualFold(name, "api-key"):
 		x.apiKey = value
+	case strings.EqualFold(name, "anthropic-version"):
+		x.version = value
+	case strings.EqualFold(name, "anthropic-beta"):
+		x.beta = value
 	}
 }
 

@@ -25,6 +25,7 @@ func vllmDialect() dialect {
 		},
 		errorType: jsonType,
 		route:     vllmRoute, admit: vllmAdmit, fail: vllmFail, broken: vllmBroken, stock: vllmStock, header: vllmHeader,
+		streamType: sseType, garbage: openAIGarbage, split: splitSSE,
 	}
 }
 

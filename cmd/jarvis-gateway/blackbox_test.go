@@ -96,7 +96,11 @@ func start(t testing.TB, config string) *running {
 	if !strings.Contains(config, "listen:") {
 		config = "server: {listen: 127.0.0.1:0, admin: 127.0.0.1:0}\n" + config
 	}
-	g := &running{TB: t, path: filepath.Join(t.TempDir(), "jarvis.yml"), exited: make(chan struct{})}
+	dir := t.TempDir()
+	if !strings.Contains(config, "stores:") {
+		config = "stores: {state: \"sqlite:" + filepath.Join(dir, "state.db") + "\"}\n" + config
+	}
+	g := &running{TB: t, path: filepath.Join(dir, "jarvis.yml"), exited: make(chan struct{})}
 	g.configure(config)
 	ctx, cancel := context.WithCancel(context.Background())
 	g.cancel = cancel

@@ -25,7 +25,7 @@ func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
 
 // setVariables gives the examples' references values that pass for addresses and keys.
 func setVariables(t *testing.T) {
-	for _, name := range []string{"JARVIS_ADMIN_KEY", "OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "AZURE_EAST_KEY", "AZURE_WEST_KEY"} {
+	for _, name := range []string{"JARVIS_ADMIN_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY", "AZURE_EAST_KEY", "AZURE_WEST_KEY"} {
 		t.Setenv(name, "canary-"+name)
 	}
 	for _, name := range []string{"RESEARCH_KEY", "ACME_KEY", "TEAM_KEY", "JARVIS_KEY"} {
@@ -192,7 +192,8 @@ func TestSchemaRefuses(t *testing.T) {
 		"providers: {a: {kind: '${KIND}'}}":                       true,
 		"providers: {a: {kind: openai, max_conns: '${N}'}}":       true,
 		"providers: {a: {}}":                                      false,
-		"providers: {a: {kind: bedrock}}":                         false,
+		"providers: {a: {kind: bedrock}}":                         true,
+		"providers: {a: {kind: gemini}}":                          false,
 		"providers: {a: {kind: openai, max_conns: 0}}":            false,
 		"providers: {a: {kind: openai, max_conns: x}}":            false,
 		"models: {a: {}}":                                         false,

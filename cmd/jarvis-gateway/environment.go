@@ -30,18 +30,36 @@ func (e *environment) offer() (map[string]provider.Config, map[string]router.Mod
 	e.openai()
 	e.azure()
 	e.vllm()
-	e.others()
+	e.anthropic()
+	e.bedrock()
 	first := "simulated"
-	for _, name := range []string{"vllm", "azure", "openai"} {
+	for _, name := range []string{"bedrock", "anthropic", "vllm", "azure", "openai"} {
 		if _, found := e.providers[name]; found {
 			first = name
 		}
 	}
 	if first == "simulated" {
 		e.providers[first] = provider.Config{Kind: first}
-		e.note("no provider in the environment (OPENAI_API_KEY, AZURE_OPENAI_API_KEY, VLLM_BASE_URL): answers are simulated")
+		e.note("no provider in the environment (OPENAI_API_KEY, ANTHROPIC_API_KEY, AWS_BEARER_TOKEN_BEDROCK or AWS_ACCESS_KEY_ID, AZURE_OPENAI_API_KEY, VLLM_BASE_URL): answers are simulated")
 	}
-	return e.providers, map[string]router.Model{"*": {Targets: []router.TargetConfig{{Provider: first}}}}
+	return e.providers, e.models(first)
+}
+
+// models has each provider serve the names that can only be its own, and the first one all others.
+func (e *environment) models(first string) map[string]router.Model {
+	models := map[string]router.Model{"*": {Targets: []router.TargetConfig{{Provider: first}}}}
+	for name, patterns := range map[string]string{
+		"anthropic": "claude-*",
+		"bedrock":   "anthropic.* amazon.* us.* eu.* apac.* global.* arn:*",
+	} {
+		if _, found := e.providers[name]; !found || name == first {
+			continue
+		}
+		for _, pattern := range words(patterns) {
+			models[pattern] = router.Model{Targets: []router.TargetConfig{{Provider: name}}}
+		}
+	}
+	return models
 }
 
 // get is the first of the named variables that has a value. It becomes the value of path, so that what is wrong with it is
@@ -111,13 +129,34 @@ func (e *environment) vllm() {
 	}
 }
 
-// others notes the keys that this version has no use for.
-func (e *environment) others() {
-	if e.get("", "ANTHROPIC_API_KEY") != "" {
-		e.note("ANTHROPIC_API_KEY is set: this version does not serve Anthropic yet")
+func (e *environment) anthropic() {
+	key, base := e.get("providers.anthropic.api_key", "ANTHROPIC_API_KEY"), e.get("providers.anthropic.base_url", "ANTHROPIC_BASE_URL")
+	if e.own(base) {
+		e.note("ANTHROPIC_BASE_URL is this gateway's own address, meant for its clients: ignored")
+		base = ""
 	}
-	if e.get("", "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_BEARER_TOKEN_BEDROCK", "AWS_WEB_IDENTITY_TOKEN_FILE") != "" {
-		e.note("AWS credentials are set: this version does not serve Bedrock yet")
+	switch {
+	case key == "" && base != "":
+		e.note("ANTHROPIC_BASE_URL is set without ANTHROPIC_API_KEY: ignored")
+	case key == "":
+	case base == "" && strings.HasPrefix(key, keyPrefix):
+		e.note("ANTHROPIC_API_KEY is a key of this gateway (" + keyPrefix + "...), not of Anthropic: ignored")
+	default:
+		e.providers["anthropic"] = provider.Config{Kind: "anthropic", BaseURL: base, APIKey: wire.Secret(key)}
+	}
+}
+
+// bedrock is offered where AWS credentials are given on purpose, not wherever an instance happens to have a role.
+func (e *environment) bedrock() {
+	key := e.get("providers.bedrock.api_key", "AWS_BEARER_TOKEN_BEDROCK")
+	region := e.get("providers.bedrock.region", "AWS_REGION", "AWS_DEFAULT_REGION")
+	given := e.get("", "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") != ""
+	switch {
+	case key == "" && !given:
+	case region == "" && e.get("", "AWS_PROFILE") == "":
+		e.note("AWS credentials are set without AWS_REGION: Bedrock is not offered")
+	default:
+		e.providers["bedrock"] = provider.Config{Kind: "bedrock", Region: region, APIKey: wire.Secret(key)}
 	}
 }
 

@@ -1,14 +1,17 @@
 package main
 
 import (
+	"maps"
 	"net"
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"jarvis-gateway/proxy/provider"
+	"jarvis-gateway/router"
 )
 
 func load(t *testing.T, variables map[string]string) *loaded {
@@ -27,6 +30,8 @@ func TestEnvironment(t *testing.T) {
 	azure := provider.Config{Kind: "azure", BaseURL: "https://x.openai.azure.com", APIKey: "az-1"}
 	vllm := provider.Config{Kind: "vllm", BaseURL: "http://10.0.0.1:8000"}
 	simulated := provider.Config{Kind: "simulated"}
+	anthropic := provider.Config{Kind: "anthropic", APIKey: "sk-ant-1"}
+	bedrock := provider.Config{Kind: "bedrock", Region: "eu-west-1"}
 	type providers = map[string]provider.Config
 	with := func(p provider.Config, change func(*provider.Config)) provider.Config {
 		change(&p)
@@ -36,7 +41,7 @@ func TestEnvironment(t *testing.T) {
 		name      string
 		variables string
 		want      providers
-		first     string
+		first     string // who serves all names, and who serves others
 		note      string // part of the only one
 	}{
 		{"nothing", "", providers{"simulated": simulated}, "simulated", "simulated"},
@@ -68,8 +73,21 @@ func TestEnvironment(t *testing.T) {
 			providers{"openai": openai, "azure": azure, "vllm": vllm}, "openai", ""},
 		{"azure before vllm", "VLLM_BASE_URL=http://10.0.0.1:8000 AZURE_OPENAI_API_KEY=az-1 AZURE_OPENAI_ENDPOINT=https://x.openai.azure.com",
 			providers{"azure": azure, "vllm": vllm}, "azure", ""},
-		{"later ones", "OPENAI_API_KEY=sk-1 ANTHROPIC_API_KEY=a", providers{"openai": openai}, "openai", "does not serve Anthropic yet"},
-		{"later ones", "OPENAI_API_KEY=sk-1 AWS_PROFILE=a", providers{"openai": openai}, "openai", "does not serve Bedrock yet"},
+		{"anthropic", "ANTHROPIC_API_KEY=sk-ant-1", providers{"anthropic": anthropic}, "anthropic", ""},
+		{"anthropic beside openai", "OPENAI_API_KEY=sk-1 ANTHROPIC_API_KEY=sk-ant-1", providers{"openai": openai, "anthropic": anthropic}, "openai claude-*=anthropic", ""},
+		{"anthropic, a client's shell", "ANTHROPIC_API_KEY=jv-abc ANTHROPIC_BASE_URL=http://localhost:8080", providers{"simulated": simulated}, "simulated", "*"},
+		{"anthropic, elsewhere", "ANTHROPIC_API_KEY=sk-ant-1 ANTHROPIC_BASE_URL=http://10.0.0.9", providers{
+			"anthropic": with(anthropic, func(p *provider.Config) { p.BaseURL = "http://10.0.0.9" }),
+		}, "anthropic", ""},
+		{"anthropic, base URL alone", "ANTHROPIC_BASE_URL=http://10.0.0.9", providers{"simulated": simulated}, "simulated", "*"},
+		{"bedrock, signing", "AWS_ACCESS_KEY_ID=AKID AWS_REGION=eu-west-1", providers{"bedrock": bedrock}, "bedrock", ""},
+		{"bedrock, a token", "AWS_BEARER_TOKEN_BEDROCK=t AWS_DEFAULT_REGION=eu-west-1", providers{
+			"bedrock": with(bedrock, func(p *provider.Config) { p.APIKey = "t" }),
+		}, "bedrock", ""},
+		{"bedrock without a region", "OPENAI_API_KEY=sk-1 AWS_ACCESS_KEY_ID=AKID", providers{"openai": openai}, "openai", "without AWS_REGION"},
+		{"bedrock beside openai", "OPENAI_API_KEY=sk-1 AWS_ACCESS_KEY_ID=AKID AWS_REGION=eu-west-1", providers{"openai": openai, "bedrock": bedrock},
+			"openai amazon.*=bedrock anthropic.*=bedrock apac.*=bedrock arn:*=bedrock eu.*=bedrock global.*=bedrock us.*=bedrock", ""},
+		{"a region alone", "OPENAI_API_KEY=sk-1 AWS_REGION=eu-west-1", providers{"openai": openai}, "openai", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			variables := map[string]string{}
@@ -87,8 +105,8 @@ func TestEnvironment(t *testing.T) {
 			if !reflect.DeepEqual(l.Providers, test.want) {
 				t.Errorf("providers %#v", l.Providers)
 			}
-			if targets := l.Models["*"].Targets; len(l.Models) != 1 || len(targets) != 1 || targets[0].Provider != test.first || targets[0].Model != "" {
-				t.Errorf("models %+v", l.Models)
+			if got := offered(l.Models); got != test.first {
+				t.Errorf("models %s, expected %s", got, test.first)
 			}
 			notes := strings.Join(l.Notes, "\n")
 			if test.note != "*" && (test.note == "" != (notes == "") || strings.Contains(notes, "\n") || !strings.Contains(notes, test.note)) {
@@ -167,4 +185,18 @@ func TestOwnAddress(t *testing.T) {
 			t.Errorf("listen %s, base URL %s: own is %v", test.listen, test.base, !test.own)
 		}
 	}
+}
+
+// offered is who serves which names: that of all names first, then the patterns in order.
+func offered(models map[string]router.Model) string {
+	all := models["*"].Targets[0].Provider
+	for _, name := range slices.Sorted(maps.Keys(models)) {
+		if targets := models[name].Targets; len(targets) != 1 || targets[0].Model != "" {
+			return "more than a provider"
+		}
+		if name != "*" {
+			all += " " + name + "=" + models[name].Targets[0].Provider
+		}
+	}
+	return all
 }

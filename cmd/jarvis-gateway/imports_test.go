@@ -16,23 +16,27 @@ var allowed = map[string][]string{
 	"proxy/wire":   nil,
 	"proxy/tokens": nil,
 	// floor 1: floor 0 only, never each other
+	"proxy/dialect":  {"proxy/wire"},
+	"proxy/state":    {"proxy/wire"},
 	"router":         {"proxy/wire", "proxy/tokens"},
 	"policy":         {"proxy/wire", "proxy/tokens"},
 	"ragplug":        {"proxy/wire", "proxy/tokens"},
 	"flows":          {"proxy/wire", "proxy/tokens"},
-	"proxy/provider": {"proxy/wire", "proxy/tokens", "router"}, // for router.Target
+	"proxy/provider": {"proxy/wire", "proxy/tokens", "proxy/dialect", "router"}, // for router.Target
 	"proxy/cache":    {"proxy/wire", "proxy/tokens"},
 	"proxy/usage":    {"proxy/wire", "proxy/tokens"},
 	// floor 2
-	"proxy":       {"proxy/wire", "proxy/tokens", "router", "policy", "ragplug", "flows", "proxy/provider", "proxy/cache", "proxy/usage"},
+	"proxy":       {"proxy/wire", "proxy/tokens", "proxy/dialect", "proxy/state", "router", "policy", "ragplug", "flows", "proxy/provider", "proxy/cache", "proxy/usage"},
 	"proxy/admin": {"proxy/wire", "proxy/tokens", "router", "policy", "ragplug", "flows", "proxy/provider", "proxy/cache", "proxy/usage"},
 	// floor 3
-	"cmd/jarvis-gateway": {"proxy/wire", "proxy/tokens", "router", "policy", "ragplug", "flows", "proxy/provider", "proxy/cache", "proxy/usage", "proxy", "proxy/admin"},
+	"cmd/jarvis-gateway": {"proxy/wire", "proxy/tokens", "proxy/dialect", "proxy/state", "router", "policy", "ragplug", "flows", "proxy/provider", "proxy/cache", "proxy/usage", "proxy", "proxy/admin"},
 }
 
 // drivers may be imported by the one package that has their store.
 var drivers = map[string]string{
 	"github.com/fsnotify/fsnotify":              "cmd/jarvis-gateway",
+	"modernc.org/sqlite":                        "proxy/state",
+	"github.com/aws":                            "proxy/provider",
 	"github.com/spf13/cobra":                    "cmd/jarvis-gateway",
 	"go.yaml.in/yaml":                           "cmd/jarvis-gateway",
 	"github.com/prometheus/client_golang":       "proxy",

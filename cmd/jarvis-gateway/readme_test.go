@@ -22,7 +22,7 @@ func TestReadmeConfig(t *testing.T) {
 	if err := os.WriteFile(file, []byte(example), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "ACME_KEY"} {
+	for _, name := range []string{"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY", "ACME_KEY"} {
 		t.Setenv(name, "value-of-"+name)
 	}
 	if _, err := newSource(file).load(); err != nil {

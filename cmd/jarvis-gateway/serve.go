@@ -18,6 +18,7 @@ import (
 	"jarvis-gateway/proxy"
 	"jarvis-gateway/proxy/admin"
 	"jarvis-gateway/proxy/provider"
+	"jarvis-gateway/proxy/state"
 	"jarvis-gateway/router"
 )
 
@@ -93,7 +94,12 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
 	}
 	s.access = proxy.NewAccessLog(stderr)
 	defer s.access.Close()
-	if s.proxy, err = proxy.NewServer(s.conf.Server, s.gateway(), s.log, s.access); err != nil {
+	store, err := state.Open(ctx, s.conf.Stores.State)
+	if err != nil {
+		return fmt.Errorf("stores.state: %w", err)
+	}
+	defer func() { _ = store.Close() }() // after the last request; what was acknowledged is on disk
+	if s.proxy, err = proxy.NewServer(s.conf.Server, s.gateway(), store, s.log, s.access); err != nil {
 		return err
 	}
 	adm := admin.New(s.conf.Server.AdminKey, proxy.Metrics, s.proxy.Ready)

@@ -1,6 +1,10 @@
 package dialect
 
-import "jarvis-gateway/proxy/wire"
+import (
+	"iter"
+
+	"jarvis-gateway/proxy/wire"
+)
 
 // Event is one step of an answer. A stream is: Start, then blocks, each Open, Delta..., Shut, then Stopped and Billed in
 // either order. Readers keep that order and number blocks from 0 without gaps, whatever the provider does; a block's
@@ -57,4 +61,40 @@ type Answer struct {
 	Usage     wire.Usage
 	Tier      string // service tier, in OpenAI's words; "" when not said
 	Refused   string // what the provider says about a refusal; "" when nothing
+}
+
+// Events is the answer as the stream that it would have been, for a client that asked for one and a provider that does not
+// stream.
+func (a *Answer) Events() iter.Seq[Event] {
+	return func(yield func(Event) bool) {
+		if !yield(Event{Type: Start, ID: a.ID, Name: a.Model}) {
+			return
+		}
+		for i := range a.Blocks {
+			for _, e := range a.Blocks[i].events(i) {
+				if !yield(e) {
+					return
+				}
+			}
+		}
+		_ = yield(Event{Type: Stopped, Stop: a.Stop, Sequence: a.Sequence}) && yield(Event{Type: Billed, Usage: a.Usage})
+	}
+}
+
+func (b *Block) events(index int) []Event {
+	list := []Event{{Type: Open, Index: index, Kind: b.Kind, ID: b.ID, Name: b.Name, Redacted: b.Redacted, Raw: b.Raw}}
+	text := b.Text
+	if b.Kind == ToolUse {
+		text = b.Input
+	}
+	if text != "" {
+		list = append(list, Event{Type: Delta, Index: index, Text: string(wire.AppendString(nil, text))})
+	}
+	if b.Signature != "" {
+		list = append(list, Event{Type: Signed, Index: index, Text: string(wire.AppendString(nil, b.Signature))})
+	}
+	for _, c := range b.Citations {
+		list = append(list, Event{Type: Cited, Index: index, Cite: c})
+	}
+	return append(list, Event{Type: Shut, Index: index})
 }

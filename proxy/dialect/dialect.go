@@ -56,6 +56,7 @@ type Translation struct {
 	dropped []string          // paths of what was left out
 	names   map[string]string // the client's names of tools by those that the provider was told; nil: all are the same
 	schema  string            // the tool that stands for a JSON schema; its input is the answer's text
+	called  bool              // the answer calls a tool of the client's, too
 }
 
 // AppendRequest appends the request's body in the provider's dialect. An error is a *wire.Error of status 400.
@@ -126,9 +127,9 @@ func (t *Translation) Restore(e *Event) {
 		if t.schema != "" && e.Name == t.schema {
 			e.Kind, e.ID, e.Name = Text, "", ""
 		} else {
-			e.Name = t.restoreName(e.Name)
+			e.Name, t.called = t.restoreName(e.Name), true
 		}
-	case e.Type == Stopped && e.Stop == StopTools && t.schema != "":
+	case e.Type == Stopped && e.Stop == StopTools && t.schema != "" && !t.called:
 		e.Stop = StopEnd
 	}
 }
@@ -142,10 +143,10 @@ func (t *Translation) RestoreAnswer(a *Answer) {
 		case t.schema != "" && b.Name == t.schema:
 			*b = Block{Kind: Text, Text: b.Input}
 		default:
-			b.Name = t.restoreName(b.Name)
+			b.Name, t.called = t.restoreName(b.Name), true
 		}
 	}
-	if t.schema != "" && a.Stop == StopTools {
+	if t.schema != "" && a.Stop == StopTools && !t.called {
 		a.Stop = StopEnd
 	}
 }

@@ -30,6 +30,11 @@ type Request struct {
 	Extra []Extra
 	// Raw is the client's body.
 	Raw []byte
+
+	// Of the Responses API:
+	Store     bool   // the answer is to be kept
+	Previous  string // the response that the input goes on from, set by who has expanded the input: the answer names it
+	responses *responsesAsk
 }
 
 // Extra is a member of a request that has no place in Request.
@@ -108,6 +113,25 @@ type Citation struct {
 	URL, Title, Cited string // of a web page; Cited is the quoted text
 	Start, End        int64  // of the text cited in the answer's text, in characters; -1 when not known
 	Raw               string // the provider's own object
+}
+
+// Linked lists the images and documents that are given by their URL.
+func (r *Request) Linked() (list []*Block) {
+	for i := range r.Turns {
+		list = linked(list, r.Turns[i].Blocks)
+	}
+	return list
+}
+
+func linked(list []*Block, blocks []Block) []*Block {
+	for i := range blocks {
+		b := &blocks[i]
+		if b.Media != nil && b.Media.URL != "" {
+			list = append(list, b)
+		}
+		list = linked(list, b.Content)
+	}
+	return list
 }
 
 // Tool is a function that the model may call. Server tools and other kinds are Extra.

@@ -1,3 +1,361 @@
 package dialect
 
-func readResponses(body []byte) (*Request, error) { panic("BUG: not written") }
+import (
+	"slices"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"jarvis-gateway/proxy/wire"
+)
+
+// responsesAsk is what a request of the Responses API says about the form of the answer.
+type responsesAsk struct {
+	raw       map[string]string // the members as the client wrote them: answers repeat most of them
+	encrypted bool              // thoughts are to stand in the answer in a form that can be sent back
+}
+
+// responsesRequest is a request of the Responses API that is being read:
+// https://platform.openai.com/docs/api-reference/responses/create
+type responsesRequest struct {
+	*Request
+	talked  bool // past the instructions that the input begins with
+	results bool // the last turn holds results of tools, and takes more of them
+}
+
+func readResponses(body []byte) (*Request, error) {
+	ask := &responsesAsk{raw: map[string]string{}}
+	r := responsesRequest{Request: &Request{From: wire.Response, Raw: body, Store: true, responses: ask}}
+	var input, choice gjson.Result
+	var err error
+	parse(body).ForEach(func(k, v gjson.Result) bool {
+		switch {
+		case v.Type == gjson.Null:
+		case k.Str == "input":
+			input = v
+		case k.Str == "tool_choice":
+			choice = v
+			ask.raw[k.Str] = v.Raw
+		default:
+			ask.raw[k.Str] = v.Raw
+			err = r.member(k.Str, v)
+		}
+		return err == nil
+	})
+	if err == nil {
+		err = r.readInput(input)
+	}
+	if err == nil && choice.Exists() {
+		err = r.readChoice(choice)
+	}
+	if err != nil {
+		return nil, err
+	}
+	ask.encrypted = ask.encrypted || !r.Store
+	return r.Request, nil
+}
+
+// member reads a member of the request that is not null. Input and tool_choice come after all others.
+func (r *responsesRequest) member(name string, v gjson.Result) (err error) {
+	switch name {
+	case "model":
+		r.Model, err = wantString(name, v)
+	case "instructions":
+		var text string
+		text, err = wantString(name, v)
+		r.System = append(r.System, Block{Kind: Text, Text: text, Path: name})
+	case "tools":
+		err = r.readTools(v)
+	case "parallel_tool_calls":
+		r.Serial, err = wantBool(name, v)
+		r.Serial = !r.Serial
+	case "max_output_tokens":
+		r.MaxTokens, err = wantInt(name, v, 1)
+	case "temperature":
+		r.Temperature, err = wantFloat(name, v, 0, 2)
+	case "top_p":
+		r.TopP, err = wantFloat(name, v, 0, 1)
+	case "stream":
+		r.Stream, err = wantBool(name, v)
+	case "store":
+		r.Store, err = wantBool(name, v)
+	case "text":
+		err = r.readText(v)
+	case "reasoning":
+		err = r.readReasoning(v)
+	case "include":
+		err = r.readInclude(v)
+	case "metadata":
+		err = wantObject(name, v) // kept with the answer, which repeats it
+	default:
+		return r.option(name, v)
+	}
+	return err
+}
+
+// option reads what concerns the user, the service and what OpenAI keeps, and leaves the rest as it is.
+func (r *responsesRequest) option(name string, v gjson.Result) (err error) {
+	switch name {
+	case "user":
+		var user string
+		if user, err = wantString(name, v); r.User == "" {
+			r.User = user // safety_identifier is the newer name
+		}
+	case "safety_identifier":
+		r.User, err = wantString(name, v)
+	case "service_tier":
+		r.Tier, err = wantString(name, v)
+	case "background":
+		var background bool
+		if background, err = wantBool(name, v); background {
+			return onlyOpenAI(name, "answers in the background are made")
+		}
+	case "prompt":
+		return onlyOpenAI(name, "stored prompts are known")
+	case "conversation":
+		return onlyOpenAI(name, "conversations are kept")
+	case "previous_response_id":
+		return wire.Invalid(name, "%s: that response is kept at another provider than the one that this model is served by. Send the whole conversation as input.", name)
+	case "stream_options":
+		if err = wantObject(name, v); err == nil {
+			r.rest(name, v)
+		}
+	default:
+		r.extra(name, v)
+	}
+	return err
+}
+
+// onlyOpenAI is the error of what lives at OpenAI. Another target of the model may be there.
+func onlyOpenAI(path, what string) error {
+	e := wire.Invalid(path, "%s: %s only by OpenAI's own Responses API, and this model is served by another.", path, what)
+	e.Code, e.Failover = "unsupported_parameter", true
+	return e
+}
+
+// responsesHints, in any object of the request, change nothing of what the answer says.
+var responsesHints = []string{
+	"prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "include_obfuscation", "phase", "annotations",
+	"logprobs", "created_by", "detail",
+	"max_tool_calls", // counts calls of OpenAI's own tools
+}
+
+// extra keeps what has no place in Request, but for values that ask for what happens anyway.
+func (r *responsesRequest) extra(path string, v gjson.Result) {
+	switch v.Raw {
+	case "", "null", "false", "0", `""`, "[]", "{}", `"auto"`:
+		if path != "truncation" {
+			return
+		}
+	case `"disabled"`, `"standard"`:
+		return
+	}
+	name := path[strings.LastIndexByte(path, '.')+1:]
+	r.Extra = append(r.Extra, Extra{Path: path, Raw: v.Raw, Hint: slices.Contains(responsesHints, name)})
+}
+
+// rest keeps the members of an object that are not among those read.
+func (r *responsesRequest) rest(path string, object gjson.Result, read ...string) {
+	object.ForEach(func(k, v gjson.Result) bool {
+		if !slices.Contains(read, k.Str) {
+			r.extra(path+"."+k.Str, v)
+		}
+		return true
+	})
+}
+
+// optional reads members of an object that may be missing or null.
+func optional[T any](want func(string, gjson.Result) (T, error), path string, v gjson.Result) (value T, err error) {
+	if v.Type == gjson.Null {
+		return value, nil
+	}
+	return want(path, v)
+}
+
+func (r *responsesRequest) readText(v gjson.Result) (err error) {
+	if err = wantObject("text", v); err != nil {
+		return err
+	}
+	if format := v.Get("format"); format.Type != gjson.Null {
+		if r.Format, err = r.readFormat(format); err != nil {
+			return err
+		}
+	}
+	if verbosity := v.Get("verbosity"); verbosity.Str != "medium" {
+		r.extra("text.verbosity", verbosity)
+	}
+	r.rest("text", v, "format", "verbosity")
+	return nil
+}
+
+func (r *responsesRequest) readFormat(v gjson.Result) (f *Format, err error) {
+	const path = "text.format"
+	if err = wantObject(path, v); err != nil {
+		return nil, err
+	}
+	switch kind := v.Get("type"); kind.Str {
+	case "text":
+		return nil, nil
+	case "json_object":
+		return &Format{}, nil
+	case "json_schema":
+	default:
+		return nil, wanted(path+".type", "text, json_object or json_schema", kind)
+	}
+	schema := v.Get("schema")
+	if err = wantObject(path+".schema", schema); err != nil {
+		return nil, err
+	}
+	f = &Format{Schema: schema.Raw}
+	if f.Name, err = wantString(path+".name", v.Get("name")); err != nil {
+		return nil, err
+	}
+	if f.Description, err = optional(wantString, path+".description", v.Get("description")); err != nil {
+		return nil, err
+	}
+	f.Strict, err = optional(wantSwitch, path+".strict", v.Get("strict"))
+	r.rest(path, v, "type", "name", "schema", "description", "strict")
+	return f, err
+}
+
+func wantSwitch(path string, v gjson.Result) (*bool, error) {
+	b, err := wantBool(path, v)
+	return &b, err
+}
+
+func (r *responsesRequest) readReasoning(v gjson.Result) (err error) {
+	if err = wantObject("reasoning", v); err != nil {
+		return err
+	}
+	if r.Reasoning.Effort, err = optional(wantEffort, "reasoning.effort", v.Get("effort")); err != nil {
+		return err
+	}
+	r.Reasoning.Off = r.Reasoning.Effort == "none"
+	for _, name := range []string{"generate_summary", "summary"} { // the first is the name it had
+		if summary := v.Get(name); summary.Type != gjson.Null {
+			if r.Reasoning.Summary, err = wantString("reasoning."+name, summary); err != nil {
+				return err
+			}
+		}
+	}
+	r.rest("reasoning", v, "effort", "summary", "generate_summary")
+	return nil
+}
+
+// readInclude reads what else is to stand in the answer. Most of it is about OpenAI's own tools and has no effect without
+// them.
+func (r *responsesRequest) readInclude(v gjson.Result) error {
+	if err := wantList("include", v); err != nil {
+		return err
+	}
+	for i, one := range v.Array() {
+		path := at("include", i)
+		name, err := wantString(path, one)
+		switch {
+		case err != nil:
+			return err
+		case name == "reasoning.encrypted_content":
+			r.responses.encrypted = true
+		case name == "message.input_image.image_url": // always told, with the items of the input
+		default:
+			r.Extra = append(r.Extra, Extra{Path: path, Raw: one.Raw, Hint: strings.Contains(name, "_call.") || strings.Contains(name, "_call_output.")})
+		}
+	}
+	return nil
+}
+
+func (r *responsesRequest) readTools(v gjson.Result) error {
+	if err := wantList("tools", v); err != nil {
+		return err
+	}
+	for i, tool := range v.Array() {
+		path := at("tools", i)
+		if err := wantObject(path, tool); err != nil {
+			return err
+		}
+		kind, err := wantString(path+".type", tool.Get("type"))
+		if err != nil {
+			return err
+		}
+		if kind != "function" {
+			r.Tools = append(r.Tools, Tool{Raw: tool.Raw, Path: path})
+			continue
+		}
+		if err := r.readFunction(path, tool); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *responsesRequest) readFunction(path string, v gjson.Result) (err error) {
+	tool := Tool{Path: path}
+	if tool.Name, err = wantString(path+".name", v.Get("name")); err != nil {
+		return err
+	}
+	if tool.Description, err = optional(wantString, path+".description", v.Get("description")); err != nil {
+		return err
+	}
+	if schema := v.Get("parameters"); schema.Type != gjson.Null {
+		tool.Schema = schema.Raw
+		if err = wantObject(path+".parameters", schema); err != nil {
+			return err
+		}
+	}
+	if tool.Strict, err = optional(wantSwitch, path+".strict", v.Get("strict")); err != nil {
+		return err
+	}
+	r.Tools = append(r.Tools, tool)
+	r.rest(path, v, "type", "name", "description", "parameters", "strict")
+	return nil
+}
+
+func (r *responsesRequest) readChoice(v gjson.Result) (err error) {
+	const path = "tool_choice"
+	switch kind := v.Get("type"); {
+	case v.Type == gjson.String:
+		r.Choice.Mode, err = choiceMode(path, v)
+	case !v.IsObject():
+		return wanted(path, "none, auto, required, or an object that names a tool", v)
+	case kind.Str == "function":
+		r.Choice.Mode = ChoiceNamed
+		r.Choice.Name, err = wantString(path+".name", v.Get("name"))
+	case kind.Str == "allowed_tools":
+		err = r.allow(path, v)
+	case kind.Type == gjson.String:
+		r.extra(path, v)
+	default:
+		return wanted(path+".type", "function or allowed_tools", kind)
+	}
+	return err
+}
+
+// allow reads a choice among some of the tools. The others are left out: a model calls no tool that it is not told of.
+func (r *responsesRequest) allow(path string, v gjson.Result) (err error) {
+	mode := v.Get("mode")
+	if r.Choice.Mode, err = choiceMode(path+".mode", mode); err != nil || r.Choice.Mode == ChoiceNone {
+		return wanted(path+".mode", "auto or required", mode)
+	}
+	if err = wantList(path+".tools", v.Get("tools")); err != nil {
+		return err
+	}
+	var kept []Tool
+	for i, one := range v.Get("tools").Array() {
+		found := slices.IndexFunc(r.Tools, func(t Tool) bool { return sameTool(&t, one) })
+		if found < 0 {
+			path := at(path+".tools", i)
+			return wire.Invalid(path, "%s is not among the tools of the request.", path)
+		}
+		kept = append(kept, r.Tools[found])
+	}
+	r.Tools = kept
+	return nil
+}
+
+// sameTool reports whether a choice means the tool: a function by its name, another by what it is.
+func sameTool(t *Tool, chosen gjson.Result) bool {
+	if kind := chosen.Get("type").Str; kind != "function" {
+		return t.Raw != "" && gjson.Get(t.Raw, "type").Str == kind
+	}
+	return t.Raw == "" && t.Name == chosen.Get("name").Str
+}

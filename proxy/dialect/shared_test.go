@@ -107,6 +107,7 @@ func play(t testing.TB, r Reader, events []recorded) ([]Event, error) {
 		for _, e := range list {
 			e.ID, e.Name, e.Text, e.Redacted = strings.Clone(e.ID), strings.Clone(e.Name), strings.Clone(e.Text), strings.Clone(e.Redacted)
 			e.Raw, e.Sequence, e.Cite.Raw = strings.Clone(e.Raw), strings.Clone(e.Sequence), strings.Clone(e.Cite.Raw)
+			e.Cite.URL, e.Cite.Title, e.Cite.Cited = strings.Clone(e.Cite.URL), strings.Clone(e.Cite.Title), strings.Clone(e.Cite.Cited)
 			all = append(all, e)
 		}
 		clear(data) // strings must not be used beyond their event

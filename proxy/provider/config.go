@@ -1,16 +1,98 @@
 package provider
 
-import "jarvis-gateway/proxy/wire"
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+
+	"jarvis-gateway/proxy/wire"
+)
 
 // Config is one entry of `providers`: where a provider is and how to speak to it.
 type Config struct {
-	Kind       string            `yaml:"kind" json:"kind" jsonschema:"required,enum=openai,enum=azure,enum=vllm,enum=simulated" jsonschema_description:"the dialect the provider speaks"`
+	Kind       string            `yaml:"kind" json:"kind" jsonschema:"required,enum=openai,enum=azure,enum=vllm,enum=anthropic,enum=bedrock,enum=simulated" jsonschema_description:"the dialect the provider speaks"`
 	BaseURL    string            `yaml:"base_url,omitempty" jsonschema_description:"where its API lives, e.g. https://api.openai.com/v1"`
 	APIKey     wire.Secret       `yaml:"api_key,omitempty" jsonschema_description:"the provider's credential; clients never see it"`
 	APIVersion string            `yaml:"api_version,omitempty" jsonschema_description:"azure: the api-version of every call; leave it out for the v1 API"`
+	Region     string            `yaml:"region,omitempty" jsonschema_description:"bedrock: the AWS region; default: AWS_REGION, AWS_DEFAULT_REGION or the profile's"`
+	Profile    string            `yaml:"profile,omitempty" jsonschema_description:"bedrock: the profile of the AWS configuration files; default: AWS_PROFILE"`
 	Replicas   []string          `yaml:"replicas,omitempty" jsonschema_description:"vllm: the base URLs of equal servers, in place of base_url"`
 	Headers    map[string]string `yaml:"headers,omitempty" jsonschema_description:"headers added to every call, e.g. OpenAI-Organization"`
 	CA         string            `yaml:"ca,omitempty" jsonschema_description:"PEM file with the certificate authorities to trust in place of the system's"`
 	Proxy      string            `yaml:"proxy,omitempty" jsonschema_description:"HTTP proxy for this provider; default: HTTP_PROXY, HTTPS_PROXY and NO_PROXY; 'none' connects directly"`
-	MaxConns   int               `yaml:"max_conns,omitempty" jsonschema:"minimum=1" jsonschema_description:"connections at once to one base URL, default 16384"`
+	// What to do with what a request holds and the provider's dialect cannot carry.
+	Unsupported string `yaml:"unsupported,omitempty" jsonschema:"enum=refuse,enum=drop" jsonschema_description:"what becomes of what the provider's dialect cannot carry: refuse the request (default), or drop the field and name it in the header X-Jarvis-Warning"`
+	Responses   string `yaml:"responses,omitempty" jsonschema:"enum=auto,enum=native,enum=chat" jsonschema_description:"openai, azure, vllm: whether the Responses API is the provider's own (native) or made of chat completions (chat); auto (default) tries the provider's and notices when there is none"`
+	FetchURLs   bool   `yaml:"fetch_urls,omitempty" jsonschema_description:"bedrock: fetch images and documents that requests name by a public http(s) URL; else such requests are refused"`
+	MaxConns    int    `yaml:"max_conns,omitempty" jsonschema:"minimum=1" jsonschema_description:"connections at once to one base URL, default 16384"`
+}
+
+// bases checks where the provider is.
+func (cfg Config) bases(k kind) ([]*url.URL, error) {
+	list, field := []string{cmp.Or(cfg.BaseURL, k.base)}, "base_url"
+	if len(cfg.Replicas) > 0 {
+		if cfg.Kind != "vllm" || cfg.BaseURL != "" {
+			return nil, errors.New("replicas: only for kind vllm, and in place of base_url")
+		}
+		list, field = cfg.Replicas, "replicas"
+	}
+	var errs []error
+	if cfg.APIVersion != "" && cfg.Kind != "azure" {
+		errs = append(errs, errors.New("api_version: only for kind azure"))
+	}
+	if cfg.Kind != "bedrock" && (cfg.Region != "" || cfg.Profile != "" || cfg.FetchURLs) {
+		errs = append(errs, errors.New("region: region, profile and fetch_urls are only for kind bedrock"))
+	}
+	if !slices.Contains([]string{"", "refuse", "drop"}, cfg.Unsupported) {
+		errs = append(errs, fmt.Errorf("unsupported: unknown choice %q (choices: refuse, drop)", cfg.Unsupported))
+	}
+	if !slices.Contains([]string{"", "auto", "native", "chat"}, cfg.Responses) {
+		errs = append(errs, fmt.Errorf("responses: unknown choice %q (choices: auto, native, chat)", cfg.Responses))
+	}
+	if cfg.Responses != "" && !k.speaks(wire.Response) {
+		errs = append(errs, errors.New("responses: only for kinds openai, azure and vllm"))
+	}
+	if cfg.MaxConns < 0 {
+		errs = append(errs, errors.New("max_conns: must be at least 1"))
+	}
+	for name, value := range cfg.Headers {
+		if !headerToken(name) || strings.ContainsAny(value, "\r\n\x00") || keepsToItself([]byte(canonical(name))) && !strings.HasPrefix(canonical(name), "Openai-") {
+			errs = append(errs, fmt.Errorf("headers.%s: not a header that may be set here", name))
+		}
+	}
+	var bases []*url.URL
+	for i, s := range list {
+		where := field
+		if field == "replicas" {
+			where = fmt.Sprintf("replicas[%d]", i)
+		}
+		u, err := url.Parse(s)
+		switch {
+		case s == "":
+			err = fmt.Errorf("%s: must be set for kind %s", where, cfg.Kind)
+		case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
+			err = fmt.Errorf("%s: expected http://host[:port][/path] or https://..., without user, query or fragment", where)
+		}
+		errs = append(errs, err)
+		bases = append(bases, u)
+	}
+	return bases, errors.Join(errs...)
+}
+
+func canonical(name string) string {
+	var h fasthttp.RequestHeader
+	h.Set(name, "x")
+	for k := range h.All() {
+		return string(k)
+	}
+	return name
+}
+
+func headerToken(s string) bool {
+	return s != "" && strings.Trim(s, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }

@@ -242,7 +242,9 @@ func (r *relay) see(ev []byte) bool {
 		r.id = gjson.GetBytes(data, "response.id").String()
 	}
 	keep := true
-	if object := wire.FindUsage(data); object != nil {
+	if r.kind == wire.Message {
+		r.seeMessage(data)
+	} else if object := wire.FindUsage(data); object != nil {
 		r.usage, r.reported = wire.ReadUsage(object), true
 		keep = !r.dropUsage || !noChoices(data)
 	}
@@ -260,10 +262,24 @@ func (r *relay) see(ev []byte) bool {
 	return keep
 }
 
+// seeMessage reads what Anthropic's events say beside their content: the usage, which comes in parts, and the end.
+func (r *relay) seeMessage(data []byte) {
+	if object := wire.FindMessageUsage(data); object != nil {
+		wire.ReadMessageUsage(object, &r.usage)
+		r.reported = true
+	}
+	if r.last && bytes.Contains(data, messageStop) {
+		r.done = true
+	}
+}
+
 // seeFailure ends the stream, except that a Responses stream that has begun reports its failure in events of its own,
 // which go on as they are unless they name what clients must not know.
 func (r *relay) seeFailure(data []byte) bool {
 	failure := r.client.inStream(data)
+	if r.kind == wire.Message {
+		failure = r.client.messageFailure(data)
+	}
 	if r.kind == wire.Response && r.committed() && bytes.Equal(r.client.redactJSON(data), data) {
 		r.last, r.failure = true, failure
 		return true
@@ -277,7 +293,10 @@ func (r *relay) Failure() error { return r.failure }
 
 // class reads an event. Past the first content only ends and failures matter, and most events are told by two searches.
 func (r *relay) class(data []byte) wire.EventClass {
-	if r.begun && r.kind != wire.Response && !bytes.Contains(data, errorWord) && !bytes.Contains(data, finishReason) {
+	if r.kind == wire.Message && bytes.Contains(data, blockDelta) {
+		return wire.Content
+	}
+	if r.begun && r.kind < wire.Response && !bytes.Contains(data, errorWord) && !bytes.Contains(data, finishReason) {
 		return wire.Content
 	}
 	return r.kind.Classify(data)
@@ -287,6 +306,8 @@ var (
 	errorWord    = []byte(`"error"`)
 	finishReason = []byte(`"finish_reason":"`)
 	deltaType    = []byte(`.delta"`)
+	blockDelta   = []byte(`"content_block_delta"`)
+	messageStop  = []byte(`"message_stop"`)
 )
 
 // noChoices tells the chunk that carries the usage alone. Reading it costs an allocation, so what cannot be one is told

@@ -12,7 +12,7 @@ import (
 // rename returns the answer with its model's name replaced: the top-level "model", or that of the response object in an
 // event of the Responses API. Every other byte stays.
 func rename(answer, asked []byte) []byte {
-	for _, path := range []string{"model", "response.model"} {
+	for _, path := range []string{"model", "response.model", "message.model"} {
 		if v := gjson.GetBytes(answer, path); v.Type == gjson.String {
 			out := make([]byte, 0, len(answer)+len(asked)+2)
 			out = append(out, answer[:v.Index]...)

@@ -8,15 +8,16 @@ import (
 
 // vllmRequest addresses one replica of a vLLM server. Replicas are written without the API's path, as vLLM prints them.
 // https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
-func vllmRequest(c *Client, h *host, call *Call, req *fasthttp.Request) {
+func vllmRequest(c *Client, h *host, call *Call, req *fasthttp.Request) error {
 	prefix := h.prefix
 	if prefix == "" {
 		prefix = "/v1"
 	}
-	setURI(req, prefix, call.Path, call.Query)
+	setURI(req, prefix, call.path, call.query)
 	if c.bearer != "" {
 		req.Header.SetCanonical([]byte(fasthttp.HeaderAuthorization), []byte(c.bearer))
 	}
+	return nil
 }
 
 // vllmFault reads vLLM's errors. A model that this replica does not serve is a 404 with the type NotFoundError: for the

@@ -175,6 +175,21 @@ func stringEnd(b []byte) int {
 
 var usageKey = []byte(`"usage"`)
 
+// FindMessageUsage returns the raw usage object of an event of Anthropic's Messages API, nil when there is none.
+func FindMessageUsage(event []byte) []byte {
+	if lastUsage(event) < 0 {
+		return nil
+	}
+	v := gjson.Get(alias(event), "usage")
+	if !v.IsObject() {
+		v = gjson.Get(alias(event), "message.usage")
+	}
+	if !v.IsObject() {
+		return nil
+	}
+	return event[v.Index : v.Index+len(v.Raw)]
+}
+
 // ReadMessageUsage reads a usage object of Anthropic's Messages API into u, which may hold what an earlier event of the
 // same answer said: members that are missing or null leave it as it is. There, input_tokens leaves out what was read from
 // or written to the cache. https://docs.anthropic.com/en/api/messages#response-usage

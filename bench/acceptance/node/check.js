@@ -25,6 +25,9 @@ export async function call(name, run) {
   report({ call: name, error, upstream })
 }
 
+// script is what a request says to meet a failure, or an answer that is agreed on: upstream_test.go reads it.
+export const script = (what) => `[[${new URLSearchParams(what)}]]`
+
 export const done = () => report({ done: true })
 
 // same compares as JSON, so that undefined is absent, and names the first difference.

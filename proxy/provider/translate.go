@@ -1,0 +1,235 @@
+package provider
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tidwall/gjson"
+	"github.com/valyala/fasthttp"
+
+	"jarvis-gateway/proxy/dialect"
+	"jarvis-gateway/proxy/wire"
+)
+
+// What a provider does not speak is translated: see package dialect. What it does speak goes as it is.
+
+func (k kind) speaks(what wire.Kind) bool { return slices.Contains(k.native, what) }
+
+// Native tells whether answers of a kind are the provider's own, byte for byte. That of the Responses API may change: see
+// Config.Responses.
+func (c *Client) Native(what wire.Kind) bool {
+	if what == wire.Response && (c.cfg.Responses == "chat" || c.noNative.Load() > time.Now().UnixNano()) {
+		return false
+	}
+	return c.kind.speaks(what)
+}
+
+// prepare decides how the call goes to this provider.
+func (c *Client) prepare(call *Call) (err error) {
+	call.path, call.query = call.Path, call.Query
+	if call.foreign = !c.Native(call.Kind); !call.foreign {
+		return nil
+	}
+	if call.Kind == wire.Plain && call.Path == "/models" && c.cfg.Kind == "anthropic" {
+		call.foreign = false
+		return nil
+	}
+	if call.Body == nil || call.Kind != wire.Chat && call.Kind != wire.Message && call.Kind != wire.Response {
+		return unserved(c, call)
+	}
+	if call.request == nil {
+		if call.request, err = dialect.Read(call.Kind, call.Body.Raw()); err != nil {
+			return err
+		}
+		call.request.Previous = call.Previous
+	}
+	call.through = dialect.Translation{Request: call.request, To: c.kind.to, Provider: c.cfg.Kind, Model: call.Model,
+		Drop: c.cfg.Unsupported == "drop", ID: c.newID(call.Kind), Named: string(call.AnswerAs), Created: call.Begun.Unix()}
+	call.query = nil
+	switch {
+	case c.kind.to == dialect.Chat:
+		call.path = "/chat/completions"
+	case c.kind.to == dialect.Messages:
+		call.path = "/messages"
+	}
+	return c.fetchMedia(call)
+}
+
+// Forget drops what the attempts of an earlier request left in the call.
+func (call *Call) Forget() {
+	call.request, call.foreign, call.through, call.Previous = nil, false, dialect.Translation{}, ""
+}
+
+// Translated is the translation of the last attempt, nil if the provider speaks the client's dialect.
+func (call *Call) Translated() *dialect.Translation {
+	if !call.foreign {
+		return nil
+	}
+	return &call.through
+}
+
+func unserved(c *Client, call *Call) *wire.Error {
+	e := wire.Invalid("model", "Models of a provider of kind %s serve /chat/completions, /responses and /messages, not %s.", c.cfg.Kind, call.Path)
+	e.Code, e.Failover = "unsupported_endpoint", true
+	return e
+}
+
+// newID makes an answer's id where the provider has none that fits: a response's is the gateway's to keep, and Converse
+// gives none.
+func (c *Client) newID(kind wire.Kind) string {
+	prefix := map[wire.Kind]string{wire.Chat: "chatcmpl-", wire.Message: "msg_", wire.Response: "resp_"}[kind]
+	if kind != wire.Response && c.kind.to != dialect.Converse {
+		return ""
+	}
+	var b [24]byte
+	rand.Read(b[:]) // never fails
+	return prefix + hex.EncodeToString(b[:])
+}
+
+// withoutResponses is how long a server that has no Responses API is not asked for it again.
+const withoutResponses = 10 * time.Minute
+
+// errNoResponses says that the server has no Responses API: the request is made anew, of chat completions.
+var errNoResponses = errors.New("the server has no Responses API")
+
+// lacksResponses tells the answer of a server that does not know the path from one that refuses the request.
+func (c *Client) lacksResponses(call *Call, body []byte) bool {
+	if call.foreign || call.Kind != wire.Response || call.Path != "/responses" || c.cfg.Responses == "native" {
+		return false
+	}
+	switch call.res.head.StatusCode() {
+	case fasthttp.StatusMethodNotAllowed, fasthttp.StatusNotImplemented:
+		return true
+	case fasthttp.StatusNotFound:
+		message := gjson.GetBytes(body, "error.message").String()
+		return message == "" && gjson.GetBytes(body, "error").Type != gjson.String || strings.Contains(message, "Invalid URL") || strings.Contains(message, "Unknown request URL")
+	}
+	return false
+}
+
+// Lists tells whether the provider can be asked for its models. Bedrock lists them elsewhere, for other credentials.
+func (c *Client) Lists() bool { return c.cfg.Kind != "bedrock" }
+
+// counts tells whether the provider can count a prompt's tokens.
+func (c *Client) counts() bool { return c.cfg.Kind == "anthropic" || c.cfg.Kind == "bedrock" }
+
+// copyTrace takes over the headers that mean the same to every provider: whose request it is, and the trace that it is part
+// of. The others are of the client's dialect.
+func copyTrace(dst, src *fasthttp.RequestHeader) {
+	for _, name := range []string{fasthttp.HeaderUserAgent, "Traceparent", "Tracestate"} {
+		if v := src.Peek(name); len(v) > 0 {
+			dst.SetBytesV(name, v)
+		}
+	}
+}
+
+// dropDialect removes the headers that belong to a client's dialect.
+func dropDialect(h *fasthttp.RequestHeader) {
+	h.Del("Anthropic-Version")
+	h.Del("Anthropic-Beta")
+	h.Del("Anthropic-Dangerous-Direct-Browser-Access")
+}
+
+// receiveForeign translates an answer of another dialect.
+func (c *Client) receiveForeign(call *Call, reply *wire.Reply) error {
+	streams := typeEvents
+	if c.kind.frames {
+		streams = typeFrames
+	}
+	var err error
+	if hasPrefixFold(reply.ContentType, streams) {
+		reply.ContentType = typeEvents
+		err = c.receiveTranslated(call, reply)
+	} else {
+		reply.ContentType = typeJSON
+		err = c.receiveWholeForeign(call, reply)
+	}
+	if dropped := call.through.Dropped(); err == nil && len(dropped) > 0 {
+		reply.Header = append(reply.Header, wire.Field{Name: headerWarning, Value: []byte("dropped: " + strings.Join(dropped, ", "))})
+	}
+	return err
+}
+
+var (
+	typeFrames    = []byte("application/vnd.amazon.eventstream")
+	headerWarning = []byte("X-Jarvis-Warning")
+)
+
+// receiveWholeForeign translates an answer that does not stream; for a client that asked for a stream it makes one.
+func (c *Client) receiveWholeForeign(call *Call, reply *wire.Reply) error {
+	body := buffers.Get().(*[]byte)
+	defer recycle(body)
+	err := call.wholeInTime()
+	if err == nil {
+		*body, err = call.res.readAll((*body)[:0])
+	}
+	call.res.close(err == nil)
+	if err != nil {
+		return failed(err)
+	}
+	if bytes.HasPrefix(bytes.TrimLeft(*body, " \r\n\t"), errorAnswer) {
+		return c.inStream(*body) // some servers say 200 and mean an error
+	}
+	if call.Count {
+		return countAnswer(*body, reply)
+	}
+	answer, err := call.through.Reader().Whole(*body)
+	if err != nil {
+		return c.misread(err)
+	}
+	call.through.RestoreAnswer(answer)
+	out, w := buffers.Get().(*[]byte), call.through.Writer()
+	if call.Stream {
+		reply.ContentType = typeEvents
+		for e := range answer.Events() {
+			*out = w.Event(*out, &e)
+		}
+		*out = w.End(*out)
+	} else {
+		*out = w.Whole((*out)[:0], answer)
+	}
+	reply.Body, reply.Usage = *out, answer.Usage
+	if call.giveBack == nil {
+		call.giveBack = func() { recycle(call.whole) }
+	}
+	call.whole, reply.Release = out, call.giveBack
+	call.keep(w)
+	return nil
+}
+
+func (call *Call) keep(w dialect.Writer) {
+	if call.Keep != nil && call.Kind == wire.Response {
+		call.Keep(w)
+	}
+}
+
+// misread turns what a reader of answers says into what the client sees: a failure that the provider tells of, or an
+// answer that makes no sense.
+func (c *Client) misread(err error) *wire.Error {
+	var told *dialect.Failure
+	if errors.As(err, &told) {
+		return c.translatedFailure(told)
+	}
+	return upstreamError(err)
+}
+
+// messageFailure reads an error event of Anthropic's.
+func (c *Client) messageFailure(data []byte) *wire.Error {
+	e := gjson.GetBytes(data, "error")
+	return c.translatedFailure(&dialect.Failure{Type: e.Get("type").String(), Message: e.Get("message").String()})
+}
+
+// countAnswer turns Bedrock's count of tokens into Anthropic's.
+func countAnswer(body []byte, reply *wire.Reply) error {
+	n := gjson.GetBytes(body, "inputTokens")
+	if n.Type != gjson.Number {
+		return upstreamError(errors.New("no inputTokens in the count of tokens"))
+	}
+	reply.Body = []byte(`{"input_tokens":` + n.Raw + `}`)
+	return nil
+}

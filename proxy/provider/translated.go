@@ -1,0 +1,330 @@
+package provider
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+	"unsafe"
+
+	"jarvis-gateway/proxy/dialect"
+	"jarvis-gateway/proxy/wire"
+)
+
+// translated is a provider's stream in the client's dialect. Like relay it is pulled, without a goroutine, and holds back
+// what comes before the first content. It holds one event that is not whole yet, and what was written of the events that
+// one read brought.
+type translated struct {
+	client *Client
+	res    *response
+	call   *Call
+	reader dialect.Reader
+	writer dialect.Writer
+	events []dialect.Event // of one frame; its memory is used again
+
+	in     *[]byte // what was read and is not understood yet
+	sought int     // where the search for the end of the unfinished event goes on
+	out    *[]byte // what was written, nil when there is nothing
+	given  int     // of out, already given on
+
+	usage    wire.Usage
+	reported bool
+	tokens   int64
+	begun    bool  // the first content was seen
+	stopped  bool  // why the answer ended was seen
+	done     bool  // the provider has said all
+	hurried  bool  // the connection's end is waited for, but not for long
+	failure  error // told to the client by the stream itself
+	err      error // sticky
+	closed   bool
+}
+
+func (c *Client) receiveTranslated(call *Call, reply *wire.Reply) error {
+	t := &call.told
+	*t = translated{client: c, res: &call.res, call: call, reader: call.through.Reader(), writer: call.through.Writer(), events: t.events[:0]}
+	if err := t.open(); err != nil {
+		_ = t.Close()
+		return err
+	}
+	reply.Stream = t
+	if call.Kind == wire.Response {
+		reply.ID = call.through.ID
+	}
+	return nil
+}
+
+// open reads up to the first content, or to the end. An error before that is the request's, and another target may still
+// be tried.
+func (t *translated) open() error {
+	for !t.begun && t.err == nil {
+		if t.out != nil && len(*t.out) > maxPreamble {
+			return upstreamError(errors.New("the stream goes on and on without content"))
+		}
+		t.fill()
+	}
+	if t.err != nil && t.err != io.EOF {
+		return t.err
+	}
+	return nil
+}
+
+// Read gives whole events, as many as one read from the provider brought.
+func (t *translated) Read(p []byte) (int, error) {
+	for {
+		if t.out != nil && t.given < len(*t.out) {
+			n := copy(p, (*t.out)[t.given:])
+			if t.given += n; t.given == len(*t.out) {
+				recycle(t.out)
+				t.out, t.given = nil, 0
+			}
+			return n, nil
+		}
+		if t.err != nil {
+			return 0, t.err
+		}
+		t.fill()
+	}
+}
+
+// fill reads once from the provider and translates the events that are whole.
+func (t *translated) fill() {
+	if t.in == nil {
+		t.in = buffers.Get().(*[]byte)
+		*t.in = (*t.in)[:0]
+	}
+	b := *t.in
+	if len(b) == cap(b) {
+		if len(b) >= maxEvent {
+			t.fail(upstreamError(errors.New("an event of the stream is too large")))
+			return
+		}
+		b = append(b, 0)[:len(b)]
+	}
+	n, err := t.pull(b[len(b):cap(b)])
+	*t.in = b[:len(b)+n]
+	t.translate()
+	if err != nil && t.err == nil {
+		t.end(err)
+	}
+}
+
+func (t *translated) pull(p []byte) (int, error) {
+	var err error
+	switch {
+	case t.done && !t.hurried:
+		t.hurried = true
+		err = t.res.conn.SetReadDeadline(time.Now().Add(lingering))
+	case !t.done && t.begun:
+		err = t.res.arm()
+	}
+	if err != nil {
+		return 0, err
+	}
+	return t.res.body.Read(p)
+}
+
+// translate goes through the whole events that were read, and keeps what is left.
+func (t *translated) translate() {
+	b := *t.in
+	at := 0
+	for t.err == nil && at < len(b) {
+		name, data, n, err := t.next(b[at:])
+		if err != nil {
+			t.fail(upstreamError(err))
+			break
+		}
+		if n == 0 {
+			break
+		}
+		at += n
+		if data != nil && !t.done {
+			t.see(name, data)
+		}
+	}
+	if rest := copy(b, b[at:]); rest > 0 {
+		*t.in = b[:rest]
+		return
+	}
+	recycle(t.in)
+	t.in, t.sought = nil, 0
+}
+
+// next cuts the first whole event off b: its length, 0 when more of it must come.
+func (t *translated) next(b []byte) (name string, data []byte, n int, err error) {
+	if t.client.kind.frames {
+		return nextFrame(b)
+	}
+	n, t.sought = wire.EventEnd(b, t.sought)
+	if n > 0 {
+		data = wire.EventData(b[:n])
+	}
+	return "", data, n, nil
+}
+
+// see translates one event.
+func (t *translated) see(name string, data []byte) {
+	if wire.IsDone(data) {
+		t.finish()
+		return
+	}
+	var err error
+	t.events, err = t.reader.Event(name, data, t.events[:0])
+	for i := range t.events {
+		t.take(&t.events[i])
+	}
+	if err != nil {
+		t.fail(t.client.misread(err))
+		return
+	}
+	if t.stopped && (name == "metadata" || name == "" && bytes.Contains(data, messageStop)) {
+		t.finish()
+	}
+}
+
+// take writes what the client sees of an event.
+func (t *translated) take(e *dialect.Event) {
+	switch e.Type {
+	case dialect.Delta:
+		t.begun = true
+		t.tokens++
+	case dialect.Open:
+		t.begun = t.begun || e.Kind == dialect.ToolUse || e.Redacted != ""
+	case dialect.Stopped:
+		t.begun, t.stopped = true, true
+	case dialect.Billed:
+		t.usage, t.reported = e.Usage, true
+	case dialect.Ping:
+		if !t.begun {
+			return
+		}
+	}
+	t.call.through.Restore(e)
+	t.space()
+	*t.out = t.writer.Event(*t.out, e)
+}
+
+func (t *translated) space() {
+	if t.out == nil {
+		t.out = buffers.Get().(*[]byte)
+		*t.out, t.given = (*t.out)[:0], 0
+	}
+}
+
+// finish ends an answer that is complete.
+func (t *translated) finish() {
+	if t.done {
+		return
+	}
+	if !t.stopped {
+		t.fail(upstreamError(errors.New("the stream ended without a reason")))
+		return
+	}
+	t.done = true
+	t.space()
+	*t.out = t.writer.End(*t.out)
+	t.call.keep(t.writer)
+}
+
+// end records why the provider's bytes stopped.
+func (t *translated) end(err error) {
+	switch {
+	case err == io.EOF && t.in != nil && len(*t.in) > 0 && !t.done && t.lastEvent():
+	case err == io.EOF && t.stopped:
+		t.finish()
+		t.err = io.EOF
+	case t.done: // all was said; only the end of the chunked encoding is missing
+		t.err = io.EOF
+		t.res.head.SetConnectionClose()
+	case err == io.EOF:
+		t.fail(upstreamError(io.ErrUnexpectedEOF))
+	case t.res.abort.Fired():
+		t.err = ErrAborted
+		t.res.head.SetConnectionClose()
+	default:
+		t.fail(failed(err))
+	}
+}
+
+// lastEvent gives an event whose blank line is missing, at the stream's end, the chance to be understood. It returns
+// false if there is none.
+func (t *translated) lastEvent() bool {
+	if t.client.kind.frames || !wholeData((*t.in)) {
+		t.fail(upstreamError(io.ErrUnexpectedEOF))
+		return true
+	}
+	*t.in = append(*t.in, '\n', '\n')
+	t.sought = 0
+	t.translate()
+	if t.err == nil {
+		t.end(io.EOF)
+	}
+	return true
+}
+
+// fail ends the stream. Once it has begun, the client is told inside of it, in its dialect.
+func (t *translated) fail(err *wire.Error) {
+	t.res.head.SetConnectionClose()
+	if !t.begun {
+		t.err = err
+		return
+	}
+	t.space()
+	*t.out = t.writer.Fail(*t.out, err)
+	t.failure, t.err = err, io.EOF
+}
+
+// Failure is the failure that the stream itself told the client of.
+func (t *translated) Failure() error { return t.failure }
+
+// Usage is what the provider reported, or else one token for each event with content.
+func (t *translated) Usage() wire.Usage {
+	if t.reported {
+		return t.usage
+	}
+	return wire.Usage{Completion: t.tokens, Estimated: true}
+}
+
+// Close stops the provider, unless its answer was read to the end.
+func (t *translated) Close() error {
+	if t.closed {
+		return nil
+	}
+	t.closed = true
+	for _, b := range []**[]byte{&t.in, &t.out} {
+		if *b != nil {
+			recycle(*b)
+			*b = nil
+		}
+	}
+	t.res.close(t.err == io.EOF && t.failure == nil && t.res.body.eof)
+	if t.err == nil {
+		t.err = io.ErrClosedPipe
+	}
+	return nil
+}
+
+// nextFrame is next for AWS's event streams.
+func nextFrame(b []byte) (name string, data []byte, n int, err error) {
+	f, n, err := readFrame(b)
+	if err != nil || n == 0 {
+		return "", nil, 0, err
+	}
+	switch string(f.messageType) {
+	case "event":
+		return aliasOf(f.eventType), f.payload, n, nil
+	case "exception":
+		return aliasOf(f.exceptionType), f.payload, n, nil
+	}
+	return "", nil, 0, fmt.Errorf("event stream: %s %s: %s", f.messageType, f.errorCode, f.errorMessage)
+}
+
+// aliasOf is b as a string, valid as long as b is.
+func aliasOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// wholeData tells whether what is left at a stream's end, without its blank line, is an event of its own.
+func wholeData(b []byte) bool {
+	data := wire.EventData(b)
+	return data == nil || wire.IsDone(data) || json.Valid(data) // of bounded depth
+}

@@ -1,0 +1,334 @@
+package state
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+func opened(t *testing.T, url string) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func file(t *testing.T) string { return filepath.Join(t.TempDir(), "deep", "er", "state ?#%.db") }
+
+func TestFilesAreTheOwners(t *testing.T) {
+	path := file(t)
+	s := opened(t, "sqlite:"+path)
+	if err := s.Put(t.Context(), &Response{ID: "resp_1", Tenant: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]os.FileMode{path: 0o600, path + "-wal": 0o600, filepath.Dir(path): 0o700 | os.ModeDir, filepath.Dir(filepath.Dir(path)): 0o700 | os.ModeDir} {
+		if stat, err := os.Stat(name); err != nil || stat.Mode() != want {
+			t.Errorf("%s: %v, %v", name, stat.Mode(), err)
+		}
+	}
+}
+
+func TestBadURLs(t *testing.T) {
+	garbage := filepath.Join(t.TempDir(), "garbage")
+	if err := os.WriteFile(garbage, []byte(strings.Repeat("this is no database. ", 1000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for url, want := range map[string]string{
+		"":                            "it must be sqlite:PATH",
+		"sqlite:":                     "it must be sqlite:PATH",
+		"mysql://x":                   "it must be sqlite:PATH",
+		"sqlite:" + garbage:           "file is not a database",
+		"sqlite:" + garbage + "/x":    "not a directory",
+		"sqlite:" + torn(t):           "malformed",
+		"sqlite:" + newer(t):          "a newer gateway wrote it (version 99 of its tables, this gateway knows 1)",
+		"sqlite:" + t.TempDir() + "/": "is a directory",
+	} {
+		s, err := Open(t.Context(), url)
+		if err == nil {
+			s.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), strings.TrimPrefix(url, "sqlite:")) {
+			t.Errorf("%s: %v, expected %q", url, err, want)
+		}
+	}
+}
+
+// torn is a database of which only the first half is there.
+func torn(t *testing.T) string {
+	path := file(t)
+	s, err := Open(t.Context(), "sqlite:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		if err := s.Put(t.Context(), &Response{ID: fmt.Sprint("resp_", i), Tenant: "a", Body: make([]byte, 5000)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	stat, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, stat.Size()/2/4096*4096); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func newer(t *testing.T) string {
+	path := file(t)
+	s := opened(t, "sqlite:"+path)
+	if _, err := s.db.Exec(`INSERT INTO schema_version (version) VALUES (99)`); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestMigrations(t *testing.T) {
+	path := "sqlite:" + file(t)
+	var wg sync.WaitGroup
+	for range 4 { // gateways that start at the same time
+		wg.Go(func() {
+			s, err := Open(t.Context(), path)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	was := migrations
+	defer func() { migrations = was }()
+	migrations = append(migrations[:1:1], `CREATE TABLE more (x BIGINT); INSERT INTO more (x) VALUES (7)`, `broken`)
+	if _, err := Open(t.Context(), path); err == nil || !strings.Contains(err.Error(), "migration 3") {
+		t.Fatalf("a broken migration: %v", err)
+	}
+	migrations = migrations[:2]
+	s := opened(t, path)
+	var x, steps int
+	err := s.db.QueryRow(`SELECT x, (SELECT COUNT(*) FROM schema_version) FROM more`).Scan(&x, &steps)
+	if err != nil || x != 7 || steps != 2 {
+		t.Errorf("x is %d after %d steps: %v", x, steps, err)
+	}
+}
+
+// TestKilled writes in another process and kills it: all that was acknowledged must be there.
+func TestKilled(t *testing.T) {
+	if path := os.Getenv("STATE_KILLED"); path != "" {
+		writeUntilKilled(path)
+	}
+	path := file(t)
+	for round := range 3 {
+		child := exec.Command(os.Args[0], "-test.run", "^TestKilled$")
+		child.Env = append(os.Environ(), "STATE_KILLED="+path, fmt.Sprint("STATE_ROUND=", round))
+		out, err := child.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		child.Stderr = os.Stderr
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var ids []string
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			ids = append(ids, lines.Text())
+			if len(ids) == 200 {
+				if err := child.Process.Kill(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		_ = child.Wait()
+		if len(ids) < 200 {
+			t.Fatalf("only %d were written", len(ids))
+		}
+		s, err := Open(t.Context(), "sqlite:"+path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range ids {
+			if r, err := s.Get(t.Context(), "a", id); err != nil || len(r.Body) != 3000 {
+				t.Errorf("%s is lost: %v", id, err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func writeUntilKilled(path string) {
+	s, err := Open(context.Background(), "sqlite:"+path)
+	if err != nil {
+		panic(err)
+	}
+	var mu sync.Mutex
+	for writer := range 8 {
+		go func() {
+			for i := 0; ; i++ {
+				id := fmt.Sprintf("resp_%s_%d_%d", os.Getenv("STATE_ROUND"), writer, i)
+				if err := s.Put(context.Background(), &Response{ID: id, Tenant: "a", Body: make([]byte, 3000)}); err != nil {
+					panic(err)
+				}
+				mu.Lock()
+				fmt.Println(id)
+				mu.Unlock()
+			}
+		}()
+	}
+	select {}
+}
+
+// TestLocked has another program hold the database: a caller waits no longer than it wants to, and goes on later.
+func TestLocked(t *testing.T) {
+	path := file(t)
+	s := opened(t, "sqlite:"+path)
+	other, err := openSQLite(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	tx, err := other.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if err := s.Put(ctx, &Response{ID: "resp_1", Tenant: "a"}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a locked database: %v", err)
+	}
+	if _, err := s.Delete(ctx, "a", "resp_1"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a locked database: %v", err)
+	}
+	if waited := time.Since(began); waited > 5*time.Second {
+		t.Errorf("waited %v", waited)
+	}
+	if _, err := s.Get(t.Context(), "a", "resp_0"); !errors.Is(err, ErrUnknown) {
+		t.Errorf("reading goes on: %v", err)
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Put(t.Context(), &Response{ID: "resp_2", Tenant: "a"}); err != nil {
+		t.Errorf("after the lock: %v", err)
+	}
+}
+
+func TestFullQueue(t *testing.T) {
+	s := opened(t, "sqlite::memory:")
+	hold, held := make(chan struct{}), make(chan struct{})
+	s.post(func(context.Context, *sql.Tx) error {
+		close(held)
+		<-hold
+		return nil
+	})
+	<-held
+	for i := range queued + 10 {
+		s.Remember(&Response{ID: fmt.Sprint("resp_", i), Tenant: "a", Provider: "openai"})
+	}
+	if s.Dropped() != 10 {
+		t.Errorf("%d dropped", s.Dropped())
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if err := s.Put(ctx, &Response{ID: "resp_x", Tenant: "a"}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a full queue: %v", err)
+	}
+	close(hold)
+	if err := s.Put(t.Context(), &Response{ID: "resp_y", Tenant: "a"}); err != nil { // behind all others
+		t.Error(err)
+	}
+	if _, provider, ok, err := s.Owner(t.Context(), fmt.Sprint("resp_", queued-1)); provider != "openai" || !ok || err != nil {
+		t.Errorf("the last that was taken: %q %t %v", provider, ok, err)
+	}
+}
+
+func TestGroupHasOneTransaction(t *testing.T) {
+	s := opened(t, "sqlite::memory:")
+	hold, held := make(chan struct{}), make(chan struct{})
+	s.post(func(context.Context, *sql.Tx) error {
+		close(held)
+		<-hold
+		return nil
+	})
+	<-held
+	var group atomic.Pointer[sql.Tx]
+	var different atomic.Bool
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			err := s.write(t.Context(), func(_ context.Context, tx *sql.Tx) error {
+				if !group.CompareAndSwap(nil, tx) && group.Load() != tx {
+					different.Store(true)
+				}
+				if i == 7 {
+					return errors.New("one fails")
+				}
+				return nil
+			})
+			if (err != nil) != (i == 7) {
+				t.Errorf("write %d: %v", i, err)
+			}
+		})
+	}
+	for len(s.queue) < 20 {
+		time.Sleep(time.Millisecond)
+	}
+	close(hold)
+	wg.Wait()
+	if different.Load() {
+		t.Error("what waits together is not written together")
+	}
+}
+
+func TestClosed(t *testing.T) {
+	s, err := Open(t.Context(), "sqlite:"+file(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var kept atomic.Int64
+	for i := range 50 {
+		wg.Go(func() {
+			switch err := s.Put(context.Background(), &Response{ID: fmt.Sprint("resp_", i), Tenant: "a"}); {
+			case err == nil:
+				kept.Add(1)
+			case !errors.Is(err, ErrClosed):
+				t.Error(err)
+			}
+		})
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+	if err := s.Put(t.Context(), &Response{ID: "resp_late", Tenant: "a"}); !errors.Is(err, ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+	s.Remember(&Response{ID: "resp_later", Tenant: "a"})
+	t.Logf("%d were written before", kept.Load())
+}
