@@ -28,12 +28,12 @@ func account() Credentials {
 func sdk(t *testing.T, s *Server, c Credentials, change ...func(*bedrockruntime.Options)) *bedrockruntime.Client {
 	t.Helper()
 	cfg, err := config.LoadDefaultConfig(t.Context(), config.WithRegion("eu-west-3"), config.WithRetryMaxAttempts(1),
-		config.WithHTTPClient(client(func(*http.Request) {})), config.WithSharedConfigFiles(nil), config.WithSharedCredentialsFiles(nil), config.WithBaseEndpoint(s.URL()),
+		config.WithSharedConfigFiles(nil), config.WithSharedCredentialsFiles(nil), config.WithBaseEndpoint(s.URL()),
 		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(c.AccessKeyID, c.SecretAccessKey, c.SessionToken)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bedrockruntime.NewFromConfig(cfg, change...)
+	return bedrockruntime.NewFromConfig(cfg, append([]func(*bedrockruntime.Options){altering(func(*http.Request) {})}, change...)...)
 }
 
 func asked(text string) []runtime.Message {

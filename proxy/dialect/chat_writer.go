@@ -269,7 +269,7 @@ func appendFinish(dst []byte, stop Stop, sequence string) []byte {
 
 // End writes the usage, if the client asked for it, and the mark of the end.
 func (w *chatWriter) End(dst []byte) []byte {
-	if w.t.Request.StreamUsage {
+	if w.t.Request.StreamUsage && len(w.head) > 0 {
 		dst = append(append(dst, w.head...), `,"choices":[]`...)
 		dst = append(appendChatUsage(dst, w.usage), "}\n\n"...)
 	}

@@ -105,20 +105,13 @@ func valueEnd(s string, i int) int {
 
 // literalEnd is where the string whose quote is at i ends, its closing quote included.
 func literalEnd(s string, i int) int {
-	for i++; i < len(s); {
-		n := strings.IndexByte(s[i:], '"')
-		if n < 0 {
-			return len(s)
+	for i++; i < len(s); i++ {
+		switch s[i] {
+		case '"':
+			return i + 1
+		case '\\':
+			i++
 		}
-		end := i + n
-		slashes := 0
-		for j := end - 1; j >= i && s[j] == '\\'; j-- {
-			slashes++
-		}
-		if i = end + 1; slashes%2 == 0 {
-			return i
-		}
-		// The quote was escaped. What follows it cannot begin with a part of that escape, so the count may start here.
 	}
 	return len(s)
 }

@@ -118,14 +118,13 @@ func TestBedrockRequest(t *testing.T) {
 		c, h := bedrockOf(t, Config{APIKey: row.key, Headers: map[string]string{"x-team": "ours"}}, signed)
 		h.prefix = row.prefix
 		call := bedrockCallOf(row.model, row.stream)
-		call.Count, call.Query = row.count, []byte("beta=true")
+		call.Count, call.Query, call.foreign = row.count, []byte("beta=true"), true
 		for k, v := range map[string]string{"Anthropic-Beta": "b", "User-Agent": "sdk/1", "X-Stainless-Lang": "js", "X-Team": "theirs", "Accept": "text/html", "Content-Type": "text/plain"} {
 			call.Header.Set(k, v)
 		}
 		var req fasthttp.Request
 		req.Header.SetMethod("POST")
-		copyHeaders(&req.Header, call.Header, nil)
-		req.Header.Set("X-Team", "ours")
+		c.headers(call, &req)
 		req.Header.SetHost(h.base.Host)
 		req.SetBodyString(`{"messages":[]}`)
 		if err := bedrockRequest(c, h, call, &req); err != nil {
@@ -147,7 +146,7 @@ func TestBedrockRequest(t *testing.T) {
 		if row.stream {
 			accept = "application/vnd.amazon.eventstream"
 		}
-		for k, want := range map[string]string{"Authorization": authorization, "Accept": accept, "Content-Type": "application/json", "User-Agent": "jarvis-gateway",
+		for k, want := range map[string]string{"Authorization": authorization, "Accept": accept, "Content-Type": "application/json", "User-Agent": "sdk/1",
 			"X-Team": "ours", "Anthropic-Beta": "", "X-Stainless-Lang": "", "Host": h.base.Host} {
 			if got := string(seen.Peek(k)); got != want {
 				t.Errorf("%s: %q, want %q", k, got, want)

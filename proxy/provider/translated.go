@@ -229,8 +229,11 @@ func (t *translated) finish() {
 
 // end records why the provider's bytes stopped.
 func (t *translated) end(err error) {
+	if err == io.EOF && !t.done {
+		t.lastEvent()
+	}
 	switch {
-	case err == io.EOF && t.in != nil && len(*t.in) > 0 && !t.done && t.lastEvent():
+	case t.err != nil:
 	case err == io.EOF && t.stopped:
 		t.finish()
 		t.err = io.EOF
@@ -247,20 +250,17 @@ func (t *translated) end(err error) {
 	}
 }
 
-// lastEvent gives an event whose blank line is missing, at the stream's end, the chance to be understood. It returns
-// false if there is none.
-func (t *translated) lastEvent() bool {
-	if t.client.kind.frames || !wholeData((*t.in)) {
+// lastEvent takes what is left at the stream's end: an event of which only the blank line is missing, or half of one.
+func (t *translated) lastEvent() {
+	switch {
+	case t.in == nil:
+	case t.client.kind.frames || !wholeData(*t.in):
 		t.fail(upstreamError(io.ErrUnexpectedEOF))
-		return true
+	default:
+		*t.in = append(*t.in, '\n', '\n')
+		t.sought = 0
+		t.translate()
 	}
-	*t.in = append(*t.in, '\n', '\n')
-	t.sought = 0
-	t.translate()
-	if t.err == nil {
-		t.end(io.EOF)
-	}
-	return true
 }
 
 // fail ends the stream. Once it has begun, the client is told inside of it, in its dialect.
