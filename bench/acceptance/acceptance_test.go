@@ -79,7 +79,7 @@ func TestOfficialClients(t *testing.T) {
 	if testing.Short() {
 		t.Skip("installs client libraries and runs them")
 	}
-	all := recordings(t)
+	all := append(recordings(t), toldRecordings(t)...)
 	langs := languages()
 	var installs sync.WaitGroup
 	for _, l := range langs {
@@ -160,7 +160,8 @@ func (p program) test(t *testing.T, l *language, binary string, all []*recording
 // run starts the program with nothing but base URLs and keys, and reads its report.
 func (p program) run(t *testing.T, l *language, env []string, all []*recording) []line {
 	plan := filepath.Join(t.TempDir(), "plan.json")
-	doc := map[string]any{"recordings": all, "file": noise()}
+	others, ours := partition(all, func(r *recording) bool { return r.Told != nil })
+	doc := map[string]any{"recordings": ours, "told": others, "file": noise()}
 	if err := os.WriteFile(plan, encode(doc), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -179,6 +180,17 @@ func (p program) run(t *testing.T, l *language, env []string, all []*recording) 
 		t.Errorf("%s: ended before its end: %v\n%s%s", p.file, err, stdout.Bytes(), stderr.Bytes())
 	}
 	return lines
+}
+
+func partition(all []*recording, wanted func(*recording) bool) (those, rest []*recording) {
+	for _, r := range all {
+		if wanted(r) {
+			those = append(those, r)
+		} else {
+			rest = append(rest, r)
+		}
+	}
+	return those, rest
 }
 
 // command runs the program beside its packages: Node finds them nowhere else.

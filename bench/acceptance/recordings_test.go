@@ -26,6 +26,7 @@ type recording struct {
 	Final    *final            `json:"final,omitempty"`
 	Coherent bool              `json:"coherent"` // a stream that tells of one response; some were put together of several
 	Plain    bool              `json:"plain"`    // nothing but text and calls of functions, which all clients know
+	Told     *told             `json:"told,omitempty"`
 
 	provider string
 	answer   fakellm.Exchange

@@ -22,7 +22,8 @@ type told struct {
 	Cached   int64  `json:"cached"`
 	Written  int64  `json:"written"`
 	Output   int64  `json:"output"`
-	Own      bool   `json:"own"` // holds blocks that only the provider's own clients know
+
+	own bool // the block that is being read is one that only the provider's own clients know
 }
 
 // toldRecordings reads what was recorded from Anthropic and Bedrock.
@@ -78,6 +79,7 @@ func (r *recording) tell() bool {
 // block reads a content block of an answer, or the beginning of one.
 func (f *told) block(v gjson.Result) {
 	use := v.Get("toolUse")
+	f.own = false
 	switch kind := v.Get("type").Str; {
 	case kind == "tool_use":
 		use = v
@@ -91,7 +93,7 @@ func (f *told) block(v gjson.Result) {
 	case kind == "text" || kind == "thinking" || v.Get("text").Exists() || v.Get("reasoningContent").Exists():
 		f.delta(v)
 	default:
-		f.Own = true
+		f.own = true
 	}
 }
 
@@ -111,7 +113,7 @@ func (f *told) event(v gjson.Result) {
 	case "content_block_start":
 		f.block(v.Get("content_block"))
 	case "content_block_delta":
-		if !f.Own {
+		if !f.own {
 			f.delta(v.Get("delta"))
 		}
 	case "message_delta":

@@ -444,7 +444,9 @@ func (s *responsesSpeaker) hear(body []byte, stream bool) (calls []toolCall, tex
 		case "function_call":
 			calls = append(calls, toolCall{item.Get("call_id").Str, item.Get("name").Str, normal(item.Get("arguments").Str)})
 		case "message":
-			text += item.Get("content.0.text").Str
+			for _, part := range item.Get("content").Array() {
+				text += part.Get("text").Str
+			}
 		}
 	}
 	return calls, text

@@ -5,7 +5,7 @@ import { betaZodTool } from '@anthropic-ai/sdk/helpers/beta/zod'
 import { zodOutputFormat } from '@anthropic-ai/sdk/helpers/zod'
 import { z } from 'zod'
 import { failures } from './anthropic_errors.js'
-import { call, check, client, collect, done, fails, same, script } from './check.js'
+import { call, check, client, collect, done, fails, recordings, same, script, told } from './check.js'
 
 const anthropic = new Anthropic()
 const claudes = ['claude-sonnet-4-5', 'anthropic.claude-sonnet-4-5'] // by Anthropic, by Bedrock
@@ -305,9 +305,44 @@ async function listed() {
   })
 }
 
+// replay asks for what was recorded: Anthropic's own answers must come as they are, Bedrock's as Anthropic would have told it.
+async function replay(r) {
+  await call(`replay ${r.name}`, async () => {
+    const request = ask(r.model, 'Please say what was recorded.')
+    const message = await (r.stream ? anthropic.messages.stream(request).finalMessage() : create(request))
+    const calls = called(message).map((c) => [c.id, c.name, c.input])
+    const thinking = message.content.map((b) => b.thinking ?? '').join('')
+    const want = r.told
+    same([text(message), thinking, calls, message.stop_reason], [want.text, want.thinking, want.calls.map((c) => [c.id, c.name, JSON.parse(c.arguments || '{}')]), want.finish])
+    const { input_tokens, cache_read_input_tokens: cached, cache_creation_input_tokens: written, output_tokens } = message.usage
+    same([input_tokens + (cached ?? 0) + (written ?? 0), cached ?? 0, written ?? 0, output_tokens], [want.input, want.cached, want.written, want.output], 'usage')
+    if (!r.name.startsWith('amazon-')) {
+      if (r.stream) same(await collect(await anthropic.messages.create({ ...request, stream: true })), r.events.filter((e) => e.type !== 'ping'), 'events')
+      else same((({ _request_id, ...body }) => body)(message), r.body, 'message')
+    }
+  })
+}
+
+const reasons = { stop: 'end_turn', length: 'max_tokens', tool_calls: 'tool_use', content_filter: 'refusal' }
+
+// replayChat asks for what was recorded of chat completions.
+async function replayChat(r) {
+  if (r.endpoint !== 'chat/completions' || !r.plain || r.status >= 400) return
+  await call(`replay ${r.name}`, async () => {
+    const request = ask(r.model, 'Please say what was recorded.')
+    const message = await (r.stream ? anthropic.messages.stream(request).finalMessage() : create(request))
+    const want = r.final
+    same([text(message), called(message).map((c) => [c.id, c.name, c.input])], [want.text || want.refusal, want.calls.map((c) => [c.id, c.name, JSON.parse(c.arguments || '{}')])])
+    same([message.stop_reason, message.model], [want.refusal ? 'refusal' : reasons[want.finish], want.model], 'finish, model')
+    const { input_tokens, cache_read_input_tokens: cached, output_tokens } = message.usage
+    if (want.usage) same([input_tokens + (cached ?? 0), cached ?? 0, output_tokens], [want.usage.input, want.usage.cached, want.usage.output], 'usage')
+  })
+}
+
 client('@anthropic-ai/sdk')
 await Promise.all(models.map(each))
 await Promise.all(claudes.map(thoughts))
 await Promise.all([adaptive(), others(), betas(), listed()])
+await Promise.all([...told.map(replay), ...recordings.map(replayChat)])
 await failures(anthropic)
 done()

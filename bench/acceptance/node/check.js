@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 const plan = JSON.parse(readFileSync(process.env.ACCEPTANCE_PLAN, 'utf8'))
 
 export const recordings = plan.recordings
+export const told = plan.told // by Anthropic and by Bedrock
 export const file = Buffer.from(plan.file, 'base64') // stands for sounds and pictures
 
 const report = (line) => console.log(JSON.stringify(line))

@@ -3,7 +3,7 @@
 import OpenAI from 'openai'
 import { zodResponseFormat } from 'openai/helpers/zod'
 import { z } from 'zod'
-import { call, check, client, collect, done, fails, same, script } from './check.js'
+import { call, check, client, collect, done, fails, same, script, told } from './check.js'
 import { responses } from './openai_translated_responses.js'
 
 const openai = new OpenAI()
@@ -225,9 +225,36 @@ function failures(model) {
   ]
 }
 
+const finishes = { end_turn: 'stop', stop_sequence: 'stop', pause_turn: 'stop', max_tokens: 'length', model_context_window_exceeded: 'length', tool_use: 'tool_calls', refusal: 'content_filter' }
+
+// replay asks for what was recorded from Anthropic and from Bedrock, and must be told the same in OpenAI's words.
+async function replay(r) {
+  const content = 'Please say what was recorded.'
+  const want = r.told
+  const calls = want.calls.map((c) => [c.id, c.name, JSON.parse(c.arguments || '{}')])
+  await call(`replay chat ${r.name}`, async () => {
+    const request = ask(r.model, content)
+    const answer = await (r.stream ? openai.chat.completions.stream({ ...request, stream_options: { include_usage: true } }).finalChatCompletion() : create(request))
+    const [{ message, finish_reason }] = answer.choices
+    same([message.content ?? '', (message.tool_calls ?? []).map((c) => [c.id, c.function.name, JSON.parse(c.function.arguments)]), finish_reason], [want.text, calls, finishes[want.finish]])
+    if (!r.stream) same(message.reasoning_content ?? '', want.thinking, 'thinking')
+    const usage = answer.usage
+    same([usage.prompt_tokens, usage.completion_tokens, usage.prompt_tokens_details?.cached_tokens ?? 0], [want.input, want.output, want.cached], 'usage')
+  })
+  await call(`replay responses ${r.name}`, async () => {
+    const request = { model: r.model, input: content }
+    const answer = await (r.stream ? openai.responses.stream(request).finalResponse() : openai.responses.create(request))
+    const made = answer.output.filter((i) => i.type === 'function_call')
+    const incomplete = ['length', 'content_filter'].includes(finishes[want.finish])
+    same([answer.output_text, made.map((c) => [c.call_id, c.name, JSON.parse(c.arguments)]), answer.status], [want.text, calls, incomplete ? 'incomplete' : 'completed'])
+    if (want.output) same([answer.usage.input_tokens, answer.usage.output_tokens, answer.usage.input_tokens_details.cached_tokens], [want.input, want.output, want.cached], 'usage')
+  })
+}
+
 client('openai')
 await Promise.all(models.map(async (model) => { await chats(model); await contents(model) }))
 await Promise.all([refusals(), ...claudes.map(reasoning)])
 await responses(openai)
+await Promise.all(told.map(replay))
 await Promise.all(claudes.flatMap(failures))
 done()
