@@ -180,7 +180,7 @@ func (x *exchange) respond(err error) {
 			res.SetStatusCode(statusGone)
 		} else {
 			res.ResetBody()
-			writeError(res, x.kind(), x.failure, x.id)
+			writeError(res, x.errorKind(), x.failure, x.id)
 		}
 		x.sent = int64(len(res.Body()))
 	}
@@ -217,6 +217,14 @@ func (x *exchange) kind() wire.Kind {
 		return x.ep.kind
 	}
 	return wire.Plain
+}
+
+// errorKind is the shape of an error: that of the endpoint, or of the client where the endpoint is everybody's.
+func (x *exchange) errorKind() wire.Kind {
+	if kind := x.kind(); kind != wire.Plain || !x.anthropic() {
+		return kind
+	}
+	return wire.Message
 }
 
 func (x *exchange) headers(h *fasthttp.ResponseHeader) {

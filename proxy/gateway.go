@@ -92,6 +92,9 @@ func (g *Gateway) run(x *exchange) (err error) {
 	if err = x.find(); err != nil {
 		return err
 	}
+	if err = x.checkThread(); err != nil {
+		return err
+	}
 	if err = x.checkLinks(); err != nil {
 		return err
 	}

@@ -87,6 +87,20 @@ func (x *exchange) keep(w dialect.Writer) {
 	}
 }
 
+// checkThread refuses a thread, which Anthropic would keep in the account that all tenants share. Its clients know the
+// error: they go on without.
+func (x *exchange) checkThread() error {
+	if x.ep.kind != wire.Message {
+		return nil
+	}
+	if thread := x.body.Get("thread"); !thread.Exists() || thread.Raw == "null" {
+		return nil
+	}
+	e := wire.Invalid("thread", "thread: threads are not supported. Send all messages with each request.")
+	e.Details = []byte(`{"error_code":"thread_unsupported_request","unsupported":["thread"]}`)
+	return e
+}
+
 // checkLinks refuses a request that goes on from what is not the tenant's, and puts in what went before where the gateway
 // keeps it itself.
 func (x *exchange) checkLinks() error {
@@ -101,10 +115,34 @@ func (x *exchange) checkLinks() error {
 	if conversation := x.body.Get("conversation"); conversation.Exists() && conversation.Raw != "null" && !x.g.Gate.Single() {
 		return wire.Invalid("conversation", "Conversations are not supported; use previous_response_id.")
 	}
+	if err := x.resolve(); err != nil {
+		return err
+	}
 	if !x.g.Gate.Single() && x.body.Get(`input.#(type=="item_reference")`).Exists() {
 		return wire.Invalid("input", "Items of type item_reference are not supported; use previous_response_id.")
 	}
 	return nil
+}
+
+// resolve puts the items in that the request only refers to, where the gateway keeps them.
+func (x *exchange) resolve() error {
+	raw, err := dialect.Resolve(x.body.Raw(), func(id string) (items []byte, err error) {
+		ctx, cancel := x.lookup()
+		defer cancel()
+		r, err := x.conn.server.state.Get(ctx, x.caller.Tenant, id)
+		switch {
+		case errors.Is(err, state.ErrUnknown):
+			return nil, nil
+		case err != nil:
+			return nil, stateError(err)
+		}
+		return r.Output, nil
+	})
+	if err != nil || raw == nil {
+		return err
+	}
+	x.body, err = wire.Parse(raw)
+	return err
 }
 
 // goOn makes the request one that goes on from an earlier response.

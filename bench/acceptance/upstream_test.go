@@ -110,6 +110,9 @@ func (u *upstreams) scripted(do url.Values) fakellm.Plan {
 		Delay:      time.Duration(number("delay_ms")) * time.Millisecond,
 		EventDelay: time.Duration(number("event_delay_ms")) * time.Millisecond,
 	}
+	if body := do.Get("body"); body != "" {
+		p.Body, p.Header["Content-Type"] = []byte(body), "application/json"
+	}
 	if again := do.Get("should_retry"); again != "" {
 		p.Header["x-should-retry"] = again
 	}

@@ -105,7 +105,7 @@ C,{"filename":"T.pdf","file_data":"data:application/pdf;base64,JVBE"}`, ""},
 // refused.
 func chatMembers(t *testing.T, kind, model, ask, members string) (found, dropped string) {
 	t.Helper()
-	request, err := readMessages([]byte(ask))
+	request, err := readMessages([]byte(ask), false)
 	if err != nil {
 		t.Fatal(err)
 	}

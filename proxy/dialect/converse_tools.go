@@ -39,7 +39,12 @@ func (c *converseRequest) decideTools() error {
 		c.note("tool_choice")
 	}
 	if r.Serial && c.callable() && c.family != claudeFamily {
-		return c.refuse(c.where("parallel_tool_calls", "tool_choice.disable_parallel_tool_use", "parallel_tool_calls"), "the model cannot be kept from calling several tools at once")
+		path := c.where("parallel_tool_calls", "tool_choice.disable_parallel_tool_use", "parallel_tool_calls")
+		if len(c.tools) == 1 {
+			c.note(path)
+			return nil
+		}
+		return c.refuse(path, "the model cannot be kept from calling several tools at once")
 	}
 	return nil
 }

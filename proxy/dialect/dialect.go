@@ -32,12 +32,15 @@ func Read(kind wire.Kind, body []byte) (*Request, error) {
 	case wire.Chat:
 		return readChat(body)
 	case wire.Message:
-		return readMessages(body)
+		return readMessages(body, false)
 	case wire.Response:
 		return readResponses(body)
 	}
 	panic(fmt.Sprintf("BUG: no dialect for kind %d", kind))
 }
+
+// ReadCount reads a request to count a prompt's tokens: of wire.Message, without max_tokens.
+func ReadCount(body []byte) (*Request, error) { return readMessages(body, true) }
 
 // Translation is one attempt: a request on its way to a provider of another dialect, and the answer's way back.
 // The fields are set by who makes it; AppendRequest must be called before Reader and Writer.
@@ -113,7 +116,9 @@ func (t *Translation) refuse(path, why string) error {
 	return e
 }
 
-// note is for hints without an effect on what the answer says, such as cache keys: left out, and named.
+// Note names what is left out without an effect on what the answer says, such as cache keys.
+func (t *Translation) Note(path string) { t.note(path) }
+
 func (t *Translation) note(path string) {
 	if !slices.Contains(t.dropped, path) {
 		t.dropped = append(t.dropped, path)

@@ -75,5 +75,9 @@ func appendMessageFault(dst []byte, e *wire.Error) []byte {
 		}
 	}
 	dst = field(append(dst, '{'), "type", messageErrorType(messageStatus(e)))
-	return append(field(dst, "message", message), '}')
+	dst = field(dst, "message", message)
+	if len(e.Details) > 0 {
+		dst = rawField(dst, "details", string(e.Details))
+	}
+	return append(dst, '}')
 }

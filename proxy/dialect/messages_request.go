@@ -11,7 +11,7 @@ import (
 // messagesRequest is a request of Anthropic's Messages API that is being read.
 type messagesRequest struct{ *Request }
 
-func readMessages(body []byte) (*Request, error) {
+func readMessages(body []byte, counts bool) (*Request, error) {
 	r := messagesRequest{&Request{From: wire.Message, Raw: body}}
 	messages, err := gjson.Result{}, error(nil)
 	parse(body).ForEach(func(k, v gjson.Result) bool {
@@ -24,7 +24,7 @@ func readMessages(body []byte) (*Request, error) {
 		}
 		return err == nil
 	})
-	if err == nil && r.MaxTokens == 0 {
+	if err == nil && r.MaxTokens == 0 && !counts {
 		_, err = wantInt("max_tokens", gjson.Result{}, 1)
 	}
 	if err == nil {
@@ -79,7 +79,7 @@ func (r messagesRequest) member(name string, v gjson.Result) (err error) {
 }
 
 // messagesHints make an answer cheaper, faster or its context smaller; what a model without them says is as good.
-var messagesHints = []string{"cache_control", "context_management", "speed", "diagnostics", "betas", "anthropic_beta", "anthropic_version"}
+var messagesHints = []string{"cache_control", "context_management", "speed", "diagnostics", "betas", "anthropic_beta", "anthropic_version", "user_profile_id"}
 
 // keep keeps what has no place in Request, unless it asks for nothing.
 func (r messagesRequest) keep(path string, v gjson.Result, hint bool) {

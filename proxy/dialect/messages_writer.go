@@ -67,7 +67,7 @@ func (w *messagesWriter) Event(dst []byte, e *Event) []byte {
 }
 
 func (w *messagesWriter) start(dst []byte, e *Event) []byte {
-	w.id = cmp.Or(w.t.ID, strings.Clone(e.ID))
+	w.id = messageID(cmp.Or(w.t.ID, e.ID))
 	dst = append(dst, "event: message_start\ndata: {\"type\":\"message_start\",\"message\":"...)
 	dst = w.head(dst, w.id, e.Name)
 	dst = append(dst, `,"content":[],"stop_reason":null,"stop_sequence":null`...)
@@ -220,7 +220,7 @@ func (w *messagesWriter) Fail(dst []byte, e *wire.Error) []byte {
 
 // Whole writes a message object.
 func (w *messagesWriter) Whole(dst []byte, a *Answer) []byte {
-	w.id = cmp.Or(w.t.ID, a.ID)
+	w.id = messageID(cmp.Or(w.t.ID, a.ID))
 	dst = append(w.head(dst, w.id, a.Model), `,"content":[`...)
 	for i := range a.Blocks {
 		dst = w.block(dst, &a.Blocks[i], i)
@@ -317,4 +317,12 @@ func appendMessageCitation(dst []byte, c *Citation) []byte {
 	dst = field(append(dst, `{"type":"web_search_result_location"`...), "cited_text", c.Cited)
 	dst = field(field(dst, "url", c.URL), "title", c.Title)
 	return append(field(dst, "encrypted_index", ""), '}')
+}
+
+// messageID is an answer's id as Anthropic's begin, so that tools which tell ids by their beginning know it.
+func messageID(id string) string {
+	if strings.HasPrefix(id, "msg_") {
+		return strings.Clone(id)
+	}
+	return "msg_" + strings.TrimPrefix(id, "chatcmpl-")
 }

@@ -269,17 +269,17 @@ func TestMessagesWriterWhole(t *testing.T) {
 			{Kind: Thinking, Text: "Hm"}, {Kind: Text}, {Kind: Text, Text: "Look:"},
 			{Kind: ToolUse, ID: "call_1", Name: "look", Input: ` {"a": 1}`}, {Kind: ToolUse, Name: "find", Input: ""}, {Kind: ToolUse, ID: "3", Name: "f", Input: `{"a":`},
 			{Kind: Other, Raw: `{}`},
-		}}, `{"id":"chatcmpl-1","type":"message","role":"assistant","model":"gpt","content":[` +
+		}}, `{"id":"msg_1","type":"message","role":"assistant","model":"gpt","content":[` +
 			`{"type":"thinking","thinking":"Hm","signature":"jarvis-unsigned"},{"type":"text","text":"Look:"},` +
-			`{"type":"tool_use","id":"call_1","name":"look","input": {"a": 1}},{"type":"tool_use","id":"chatcmpl-1_4","name":"find","input":{}},` +
+			`{"type":"tool_use","id":"call_1","name":"look","input": {"a": 1}},{"type":"tool_use","id":"msg_1_4","name":"find","input":{}},` +
 			`{"type":"tool_use","id":"3","name":"f","input":{"invalid_json":"{\"a\":"}}],"stop_reason":"tool_use","stop_sequence":null,` +
 			`"usage":{"input_tokens":5,"cache_creation_input_tokens":0,"cache_read_input_tokens":4,"output_tokens":2,"service_tier":"standard"}}`},
 		{Answer{ID: "c", Model: "gpt", Stop: StopRefusal, Blocks: []Block{{Kind: Refusal, Text: "No."}}, Refused: "policy"},
-			`{"id":"c","type":"message","role":"assistant","model":"gpt","content":[{"type":"text","text":"No."}],"stop_reason":"refusal","stop_sequence":null,` +
+			`{"id":"msg_c","type":"message","role":"assistant","model":"gpt","content":[{"type":"text","text":"No."}],"stop_reason":"refusal","stop_sequence":null,` +
 				`"stop_details":{"type":"refusal","category":null,"explanation":"policy"},` +
 				`"usage":{"input_tokens":0,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":0}}`},
 		{Answer{ID: "c", Model: "gpt", Stop: StopLength, Blocks: []Block{{Kind: Text, Text: "a", Citations: []Citation{{Raw: `{"type":"x"}`}, {URL: "u"}}}}},
-			`{"id":"c","type":"message","role":"assistant","model":"gpt","content":[{"type":"text","text":"a","citations":[` +
+			`{"id":"msg_c","type":"message","role":"assistant","model":"gpt","content":[{"type":"text","text":"a","citations":[` +
 				`{"type":"web_search_result_location","cited_text":"","url":"u","title":"","encrypted_index":""}]}],"stop_reason":"max_tokens","stop_sequence":null,` +
 				`"usage":{"input_tokens":0,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":0}}`},
 	} {

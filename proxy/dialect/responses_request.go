@@ -115,7 +115,9 @@ func (r *responsesRequest) option(name string, v gjson.Result) (err error) {
 	case "conversation":
 		return onlyOpenAI(name, "conversations are kept")
 	case "previous_response_id":
-		return wire.Invalid(name, "%s: that response is kept at another provider than the one that this model is served by. Send the whole conversation as input.", name)
+		e := wire.Invalid(name, "%s: Previous response with id '%s' not found: it was not stored, or is kept at another provider than the one that this model is served by. Send the whole conversation as input.", name, v.Str)
+		e.Code = "previous_response_not_found"
+		return e
 	case "stream_options":
 		if err = wantObject(name, v); err == nil {
 			r.rest(name, v)

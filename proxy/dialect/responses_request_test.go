@@ -129,7 +129,7 @@ func TestReadResponsesRefuses(t *testing.T) {
 		`{"input":"x","background":true}`:                                                                             "background: ",
 		`{"input":"x","prompt":{"id":"p"}}`:                                                                           "prompt: stored prompts",
 		`{"input":"x","conversation":"c"}`:                                                                            "conversation: conversations are kept only by OpenAI",
-		`{"input":"x","previous_response_id":"resp_1"}`:                                                               "previous_response_id: that response is kept at another provider",
+		`{"input":"x","previous_response_id":"resp_1"}`:                                                               "previous_response_id: Previous response with id 'resp_1' not found",
 		`{"input":"x","tools":[{}]}`:                                                                                  "tools[0].type is missing",
 		`{"input":"x","tools":[{"type":"function"}]}`:                                                                 "tools[0].name is missing",
 		`{"input":"x","tools":[{"type":"function","name":"a","parameters":7}]}`:                                       "tools[0].parameters must be an object",

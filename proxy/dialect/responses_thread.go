@@ -66,14 +66,18 @@ func appendUserMessage(dst []byte, text gjson.Result) []byte {
 
 // withInput appends a request with another input, and without the member that is named.
 func withInput(dst, body, input []byte, without string) []byte {
+	return withMember(dst, body, "input", input, without)
+}
+
+func withMember(dst, body []byte, name string, value []byte, without string) []byte {
 	dst = append(dst, '{')
 	parse(body).ForEach(func(k, v gjson.Result) bool {
-		if k.Str != "input" && k.Str != without {
+		if k.Str != name && k.Str != without {
 			dst = append(append(append(comma(dst), k.Raw...), ':'), v.Raw...)
 		}
 		return true
 	})
-	return append(append(key(dst, "input"), input...), '}')
+	return append(append(key(dst, name), value...), '}')
 }
 
 // Unsealed is a request for OpenAI's own Responses API: without the thoughts that this gateway has sealed for another

@@ -54,7 +54,11 @@ func anthropicFault(c *Client, status int, head *fasthttp.ResponseHeader, body [
 	if len(body) <= maxErrorText*16 && gjson.ValidBytes(body) {
 		fields = gjson.GetBytes(body, "error")
 	}
-	return c.anthropicError(status, fields.Get("type").String(), fields.Get("message").String(), head, cause)
+	e := c.anthropicError(status, fields.Get("type").String(), fields.Get("message").String(), head, cause)
+	if details := fields.Get("details"); details.IsObject() && e.Type == wire.TypeInvalid {
+		e.Details = c.redactJSON([]byte(details.Raw))
+	}
+	return e
 }
 
 // anthropicError turns an error of this type into what the client sees. The type says more than the status, save that

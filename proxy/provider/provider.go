@@ -314,6 +314,8 @@ func (c *Client) body(call *Call, req *fasthttp.Request, space *[]byte) (err err
 		}
 	case call.Body != nil && call.Kind == wire.Response:
 		*space = dialect.Unsealed(call.Body.AppendEdited((*space)[:0], call.Model, false))
+	case call.Body != nil && call.Kind == wire.Message:
+		*space = dialect.Unsigned(call.Body.AppendEdited((*space)[:0], call.Model, false))
 	case call.Body != nil:
 		*space = call.Body.AppendEdited((*space)[:0], call.Model, call.Stream && (call.Kind == wire.Chat || call.Kind == wire.Completion))
 	case call.Form != nil:

@@ -204,4 +204,3 @@ func TestBrokenFrames(t *testing.T) {
 		}
 	}
 }
-

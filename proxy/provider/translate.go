@@ -43,13 +43,16 @@ func (c *Client) prepare(call *Call) (err error) {
 		return unserved(c, call)
 	}
 	if call.request == nil {
-		if call.request, err = dialect.Read(call.Kind, call.Body.Raw()); err != nil {
+		if call.request, err = call.read(); err != nil {
 			return err
 		}
 		call.request.Previous = call.Previous
 	}
 	call.through = dialect.Translation{Request: call.request, To: c.kind.to, Provider: c.cfg.Kind, Model: call.Model,
-		Drop: c.cfg.Unsupported == "drop", ID: c.newID(call.Kind), Named: string(call.AnswerAs), Created: call.Begun.Unix()}
+		Drop: c.cfg.Unsupported == "drop", ID: c.newID(call.Kind), Named: c.named(call), Created: call.Begun.Unix()}
+	if call.Kind == wire.Message && len(call.Header.PeekBytes(headerAnthropicBeta)) > 0 {
+		call.through.Note("anthropic-beta")
+	}
 	call.query = nil
 	switch {
 	case c.kind.to == dialect.Chat:
@@ -58,6 +61,13 @@ func (c *Client) prepare(call *Call) (err error) {
 		call.path = "/messages"
 	}
 	return c.fetchMedia(call)
+}
+
+func (call *Call) read() (*dialect.Request, error) {
+	if call.Count {
+		return dialect.ReadCount(call.Body.Raw())
+	}
+	return dialect.Read(call.Kind, call.Body.Raw())
 }
 
 // Forget drops what the attempts of an earlier request left in the call.
@@ -77,6 +87,14 @@ func unserved(c *Client, call *Call) *wire.Error {
 	e := wire.Invalid("model", "Models of a provider of kind %s serve /chat/completions, /responses and /messages, not %s.", c.cfg.Kind, call.Path)
 	e.Code, e.Failover = "unsupported_endpoint", true
 	return e
+}
+
+// named is the model that the answer names, where that is not the provider's to say: Converse does not.
+func (c *Client) named(call *Call) string {
+	if call.AnswerAs == nil && c.kind.to == dialect.Converse {
+		return call.Model
+	}
+	return string(call.AnswerAs)
 }
 
 // newID makes an answer's id where the provider has none that fits: a response's is the gateway's to keep, and Converse
@@ -158,6 +176,8 @@ func (c *Client) receiveForeign(call *Call, reply *wire.Reply) error {
 var (
 	typeFrames    = []byte("application/vnd.amazon.eventstream")
 	headerWarning = []byte("X-Jarvis-Warning")
+
+	headerAnthropicBeta = []byte("Anthropic-Beta")
 )
 
 // receiveWholeForeign translates an answer that does not stream; for a client that asked for a stream it makes one.

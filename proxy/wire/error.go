@@ -24,6 +24,8 @@ type Error struct {
 	Failover bool
 	// Raw is a provider's own error object, already redacted, written in place of the fields above.
 	Raw []byte
+	// Details is what else Anthropic's clients are told, a JSON object; nil for nothing.
+	Details []byte
 	// Err is the cause, for the log only.
 	Err error
 }

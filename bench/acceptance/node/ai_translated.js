@@ -4,7 +4,7 @@ import { createAnthropic } from '@ai-sdk/anthropic'
 import { openai } from '@ai-sdk/openai'
 import { APICallError, RetryError, generateObject, generateText, stepCountIs, streamObject, streamText, tool } from 'ai'
 import { z } from 'zod'
-import { call, check, client, collect, done, fails, same, script } from './check.js'
+import { call, check, client, collect, done, fails, png, same, script } from './check.js'
 
 globalThis.AI_SDK_LOG_WARNINGS = false
 
@@ -15,7 +15,6 @@ const models = [
   ...[...claudes, 'amazon.nova-pro'].map((name) => [`chat ${name}`, openai.chat(name)]),
   ...['gpt', 'azure-gpt', 'azure-v1-gpt', 'llama', 'amazon.nova-pro', ...claudes].map((name) => [`messages ${name}`, anthropic(name)]),
 ]
-const png = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=', 'base64')
 
 async function answers(name, model) {
   await call(`generateText ${name}`, async () => {
@@ -44,7 +43,7 @@ async function answers(name, model) {
     same((await collect(streamed.partialObjectStream)).at(-1), object, 'streamed')
   })
   await call(`image ${name}`, async () => {
-    const content = [{ type: 'text', text: 'What is it?' }, { type: 'image', image: png }]
+    const content = [{ type: 'text', text: 'What is it?' }, { type: 'image', image: Buffer.from(png, 'base64') }]
     check((await generateText({ model, messages: [{ role: 'user', content }] })).text, 'no text')
   })
 }

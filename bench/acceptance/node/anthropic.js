@@ -5,7 +5,7 @@ import { betaZodTool } from '@anthropic-ai/sdk/helpers/beta/zod'
 import { zodOutputFormat } from '@anthropic-ai/sdk/helpers/zod'
 import { z } from 'zod'
 import { failures } from './anthropic_errors.js'
-import { call, check, client, collect, done, fails, recordings, same, script, told } from './check.js'
+import { call, check, client, collect, done, fails, png, recordings, same, script, told } from './check.js'
 
 const anthropic = new Anthropic()
 const claudes = ['claude-sonnet-4-5', 'anthropic.claude-sonnet-4-5'] // by Anthropic, by Bedrock
@@ -81,7 +81,6 @@ async function answers(model) {
 const parameters = { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] }
 const offered = ['weather', 'time'].map((name) => ({ name, description: `Tells the ${name}.`, input_schema: parameters }))
 const called = (message) => message.content.filter((b) => b.type === 'tool_use')
-const png = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII='
 const image = { type: 'image', source: { type: 'base64', media_type: 'image/png', data: png } }
 
 async function tools(model) {
@@ -282,6 +281,29 @@ async function others() {
   })
 }
 
+// agents asks as coding agents do: with everything at once, of every model.
+async function agents() {
+  const cache_control = { type: 'ephemeral', ttl: '1h' }
+  const request = {
+    max_tokens: 32000, thinking: { type: 'enabled', budget_tokens: 31999 }, output_config: { effort: 'medium' },
+    system: [{ type: 'text', text: 'You are a coding agent.' }, { type: 'text', text: 'Be brief.', cache_control }],
+    metadata: { user_id: JSON.stringify({ device_id: 'f'.repeat(64), account_uuid: '', session_id: '0d3b2a4e-6c1f-4e0a-9d4c-1b2c3d4e5f60' }) },
+    context_management: { edits: [{ type: 'clear_thinking_20251015', keep: 'all' }] },
+    tools: offered.map((tool, i) => ({ ...tool, eager_input_streaming: true, ...(i ? { cache_control } : {}) })),
+    betas: ['claude-code-20250219', 'interleaved-thinking-2025-05-14', 'context-management-2025-06-27', 'prompt-caching-scope-2026-01-05', 'effort-2025-11-24'],
+  }
+  for (const model of models) {
+    await call(`as coding agents ask ${model}`, async () => {
+      const messages = [{ role: 'user', content: [{ type: 'text', text: '<system-reminder>None.</system-reminder>' }, { type: 'text', text: 'call:weather', cache_control }] }]
+      const asked = await anthropic.beta.messages.stream({ ...request, model, messages }).finalMessage()
+      const results = called(asked).map((c) => ({ type: 'tool_result', tool_use_id: c.id, content: [{ type: 'text', text: '21' }], cache_control }))
+      messages.push({ role: 'assistant', content: asked.content }, { role: 'user', content: results })
+      const answer = await anthropic.beta.messages.stream({ ...request, model, messages }).finalMessage()
+      same([asked.stop_reason, results.length, answer.stop_reason, !!text(answer)], ['tool_use', 1, 'end_turn', true])
+    })
+  }
+}
+
 async function betas() {
   const wanted = ['context-1m-2025-08-07', 'interleaved-thinking-2025-05-14']
   for (const model of models) {
@@ -342,7 +364,7 @@ async function replayChat(r) {
 client('@anthropic-ai/sdk')
 await Promise.all(models.map(each))
 await Promise.all(claudes.map(thoughts))
-await Promise.all([adaptive(), others(), betas(), listed()])
+await Promise.all([adaptive(), others(), agents(), betas(), listed()])
 await Promise.all([...told.map(replay), ...recordings.map(replayChat)])
 await failures(anthropic)
 done()

@@ -75,6 +75,12 @@ function mistakes(anthropic) {
     return e.error.error.message
   }
   return [
+    call('provider\'s error code', async (upstream) => {
+      const error = { type: 'invalid_request_error', message: 'The image is too large.', details: { error_code: 'image_dimensions_too_large' } }
+      upstream.push({ id: 'coded', requests: 1 })
+      const e = await fails(() => anthropic.messages.create(ask(claude, script({ id: 'coded', status: 400, body: JSON.stringify({ type: 'error', error }) }))))
+      same(e.error.error, error)
+    }),
     call('wrong key', async () => {
       await seen(() => new Anthropic({ apiKey: 'jv-this-key-is-nobodys' }).messages.create(ask('gpt', 'Hello!')), 'AuthenticationError', 401, 'authentication_error')
     }),

@@ -6,6 +6,7 @@ const plan = JSON.parse(readFileSync(process.env.ACCEPTANCE_PLAN, 'utf8'))
 export const recordings = plan.recordings
 export const told = plan.told // by Anthropic and by Bedrock
 export const file = Buffer.from(plan.file, 'base64') // stands for sounds and pictures
+export const png = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII=' // a picture
 
 const report = (line) => console.log(JSON.stringify(line))
 

@@ -3,13 +3,12 @@
 import OpenAI from 'openai'
 import { zodResponseFormat } from 'openai/helpers/zod'
 import { z } from 'zod'
-import { call, check, client, collect, done, fails, same, script, told } from './check.js'
+import { call, check, client, collect, done, fails, png, same, script, told } from './check.js'
 import { responses } from './openai_translated_responses.js'
 
 const openai = new OpenAI()
 const claudes = ['claude-sonnet-4-5', 'anthropic.claude-sonnet-4-5']
 const models = [...claudes, 'amazon.nova-pro']
-const png = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII='
 const parameters = { type: 'object', properties: { city: { type: 'string' } }, required: ['city'], additionalProperties: false }
 const functions = ['weather', 'time'].map((name) => ({ type: 'function', function: { name, description: `Tells the ${name}.`, parameters } }))
 

@@ -2,11 +2,10 @@
 import OpenAI from 'openai'
 import { zodTextFormat } from 'openai/helpers/zod'
 import { z } from 'zod'
-import { call, check, collect, fails, same, script } from './check.js'
+import { call, check, collect, fails, png, same, script } from './check.js'
 
 const claudes = ['claude-sonnet-4-5', 'anthropic.claude-sonnet-4-5']
 const models = [...claudes, 'amazon.nova-pro', 'chat-llama']
-const png = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII='
 const parameters = { type: 'object', properties: { city: { type: 'string' } }, required: ['city'], additionalProperties: false }
 const tools = ['weather', 'time'].map((name) => ({ type: 'function', name, description: `Tells the ${name}.`, strict: true, parameters }))
 

@@ -2,12 +2,11 @@
 the key, which it takes from the environment."""
 
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlencode
 
 import anthropic
 from pydantic import BaseModel
 
-from check import call, check, client, done, fails, now, same
+from check import call, check, client, done, fails, now, same, script
 
 claude = anthropic.Anthropic()
 
@@ -22,11 +21,6 @@ class Weather(BaseModel):
     city: str
     degrees: float
     sunny: bool
-
-
-def script(**what):
-    """What a request says to meet a failure, or an answer that is agreed on: upstream_test.go reads it."""
-    return f"[[{urlencode(what)}]]"
 
 
 def ask(model, content, **more):

@@ -8,6 +8,7 @@ import threading
 import time
 import traceback
 from importlib.metadata import version
+from urllib.parse import urlencode
 
 with open(os.environ["ACCEPTANCE_PLAN"], encoding="utf-8") as f:
     _plan = json.load(f)
@@ -84,6 +85,11 @@ def fails(run):
     except Exception as e:
         return e
     raise AssertionError("got an answer, want an error")
+
+
+def script(**what):
+    """What a request says to meet a failure, or an answer that is agreed on: upstream_test.go reads it."""
+    return f"[[{urlencode(what)}]]"
 
 
 def now():

@@ -3,12 +3,11 @@ another model of Bedrock's, and, for the Responses API, a server that has chat c
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlencode
 
 import openai
 from pydantic import BaseModel
 
-from check import call, check, client, done, fails, now, same
+from check import call, check, client, done, fails, now, same, script
 
 ai = openai.OpenAI()
 
@@ -23,11 +22,6 @@ class Weather(BaseModel):
     city: str
     degrees: float
     sunny: bool
-
-
-def script(**what):
-    """What a request says to meet a failure, or an answer that is agreed on: upstream_test.go reads it."""
-    return f"[[{urlencode(what)}]]"
 
 
 def ask(model, content, **more):
