@@ -58,7 +58,6 @@ func (x *exchange) begin(s *Server, ctx *fasthttp.RequestCtx) {
 	x.ep, x.caller, x.route, x.target, x.failure, x.tail = nil, nil, nil, nil, nil, nil
 	x.asked, x.model, x.tries, x.upstream, x.first, x.sent = "", "", 0, 0, 0, 0
 	x.body, x.call.AnswerAs = wire.Body{}, nil
-	x.call.Forget()
 	x.identity()
 	x.abort.Reset()
 	if x.conn.left.Load() {
@@ -136,7 +135,9 @@ func (x *exchange) finish() {
 	x.account(usage, now)
 	x.conn.server.access.write(x, usage, now)
 	x.reply.Close()
+	x.call.Forget()
 	x.ctx, x.call.Body, x.call.Form, x.call.Header = nil, nil, nil, nil
+	x.body, x.asked, x.model = wire.Body{}, "", "" // a connection that idles must not hold the last request
 }
 
 // usage is what the answer cost. Where the provider did not say, the prompt is taken for a token per four bytes.
@@ -242,7 +243,7 @@ func (x *exchange) headers(h *fasthttp.ResponseHeader) {
 	if x.target != nil {
 		var space [32]byte
 		h.SetCanonical(headerProvider, append(space[:0], x.target.Provider...))
-		h.SetCanonical(headerModel, append(space[:0], x.served()...))
+		h.SetCanonical(headerModel, append(space[:0], provider.ShownModel(x.served())...))
 		h.SetCanonical(headerAttempts, strconv.AppendInt(space[:0], int64(x.tries), 10))
 		overhead := x.answered.Sub(x.start) - x.upstream
 		h.SetCanonical(headerOverhead, appendMillis(space[:0], overhead))

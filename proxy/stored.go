@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidwall/gjson"
 	"github.com/valyala/fasthttp"
 
 	"jarvis-gateway/proxy/dialect"
@@ -93,6 +94,9 @@ func (x *exchange) checkThread() error {
 	if x.ep.kind != wire.Message {
 		return nil
 	}
+	if container := x.body.Get("container"); !x.g.Gate.Single() && (container.Type == gjson.String || container.Get("id").Type == gjson.String) {
+		return wire.Invalid("container", "container: containers cannot be named, as the account is shared. Leave it out.")
+	}
 	if thread := x.body.Get("thread"); !thread.Exists() || thread.Raw == "null" {
 		return nil
 	}
@@ -118,10 +122,27 @@ func (x *exchange) checkLinks() error {
 	if err := x.resolve(); err != nil {
 		return err
 	}
-	if !x.g.Gate.Single() && x.body.Get(`input.#(type=="item_reference")`).Exists() {
-		return wire.Invalid("input", "Items of type item_reference are not supported; use previous_response_id.")
+	return x.checkShared()
+}
+
+// checkShared refuses what names objects of the provider's account that another tenant may have made.
+func (x *exchange) checkShared() (err error) {
+	if x.g.Gate.Single() {
+		return nil
 	}
-	return nil
+	x.body.Get("input").ForEach(func(_, item gjson.Result) bool {
+		if kind := item.Get("type"); kind.Str == "item_reference" || kind.Str == "" && item.Get("id").Exists() && !item.Get("role").Exists() {
+			err = wire.Invalid("input", "Items of type item_reference are not supported; use previous_response_id.")
+		}
+		return err == nil
+	})
+	x.body.Get("tools").ForEach(func(_, tool gjson.Result) bool {
+		if tool.Get("container").Type == gjson.String {
+			err = wire.Invalid("tools", "Containers cannot be named; leave container out, or let it be made anew with {\"type\":\"auto\"}.")
+		}
+		return err == nil
+	})
+	return err
 }
 
 // resolve puts the items in that the request only refers to, where the gateway keeps them.
@@ -245,7 +266,7 @@ func (g *Gateway) askStored(x *exchange, r *state.Response, verb string) (err er
 	}
 	call.Header, call.ID, call.Body, call.Form, call.Count = &x.ctx.Request.Header, x.id, nil, nil, false
 	call.Query, call.Stream = storedQuery(x.ctx.QueryArgs())
-	if err = x.askStores(r.Provider); err != nil || !x.ctx.IsDelete() {
+	if err = x.askStores(r.ID, r.Provider); err != nil || !x.ctx.IsDelete() {
 		return err
 	}
 	ctx, cancel := x.lookup()
@@ -257,10 +278,10 @@ func (g *Gateway) askStored(x *exchange, r *state.Response, verb string) (err er
 }
 
 // askStores asks the provider that stores the response; where that is not known, each one, until one knows it.
-func (x *exchange) askStores(provider string) error {
-	err := error(responseNotFound(""))
+func (x *exchange) askStores(id, provider string) error {
+	err := error(responseNotFound(id))
 	for _, target := range x.g.Router.Direct() {
-		if provider != "" && provider != target.Provider || !x.g.Providers[target.Provider].Native(wire.Response) {
+		if provider != "" && provider != target.Provider || !x.g.Providers[target.Provider].Stores() {
 			continue
 		}
 		x.tries++

@@ -157,6 +157,9 @@ func (s *live) reload() {
 	if conf.Server != s.conf.Server {
 		s.log.Warn("changes of the section server take effect after a restart")
 	}
+	if conf.Stores != s.conf.Stores {
+		s.log.Warn("changes of the section stores take effect after a restart")
+	}
 	prev := s.parts
 	s.parts, s.conf = next, conf
 	s.proxy.Swap(s.gateway())

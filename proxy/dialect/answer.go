@@ -63,6 +63,14 @@ type Answer struct {
 	Refused   string // what the provider says about a refusal; "" when nothing
 }
 
+// Size is how many bytes the model wrote.
+func (a *Answer) Size() (n int64) {
+	for i := range a.Blocks {
+		n += int64(len(a.Blocks[i].Text) + len(a.Blocks[i].Input))
+	}
+	return n
+}
+
 // Events is the answer as the stream that it would have been, for a client that asked for one and a provider that does not
 // stream.
 func (a *Answer) Events() iter.Seq[Event] {

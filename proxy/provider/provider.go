@@ -51,17 +51,18 @@ func Defaults(name string) Config {
 
 // Client speaks to one provider. It is safe for concurrent use.
 type Client struct {
-	Name     string
-	cfg      Config
-	kind     kind
-	hosts    []*host
-	turn     atomic.Uint32
-	bedrock  *bedrock     // of kind bedrock
-	fetcher  *fetcher     // nil: URLs are not fetched
-	noNative atomic.Int64 // unix nanoseconds until which the Responses API is taken to be missing
-	bearer   string
-	secrets  [][]byte
-	stop     func() // ends the simulated provider; else nil
+	Name      string
+	cfg       Config
+	kind      kind
+	hosts     []*host
+	turn      atomic.Uint32
+	bedrock   *bedrock     // of kind bedrock
+	fetcher   *fetcher     // nil: URLs are not fetched
+	hasNative atomic.Bool  // the Responses API has answered
+	noNative  atomic.Int64 // unix nanoseconds until which the Responses API is taken to be missing
+	bearer    string
+	secrets   [][]byte
+	stop      func() // ends the simulated provider; else nil
 }
 
 // Call is one attempt: what is asked of a provider, and how long it may take.
@@ -206,10 +207,7 @@ func (c *Client) Do(call *Call, reply *wire.Reply) error {
 		err = c.try(call, reply)
 	}
 	if err == errNoResponses {
-		c.noNative.Store(time.Now().Add(withoutResponses).UnixNano())
-		if err = c.prepare(call); err == nil {
-			err = c.try(call, reply)
-		}
+		err = c.withoutResponses(call, reply)
 	}
 	switch {
 	case err == nil:
@@ -286,7 +284,7 @@ func (c *Client) send(h *host, call *Call) error {
 // headers takes the client's over. Those of its dialect mean nothing to a provider of another.
 func (c *Client) headers(call *Call, req *fasthttp.Request) {
 	if call.foreign {
-		copyTrace(&req.Header, call.Header)
+		copyTrace(&req.Header, call.Header, call.Credential)
 	} else {
 		copyHeaders(&req.Header, call.Header, call.Credential)
 	}

@@ -22,6 +22,9 @@ func (c *Client) receive(call *Call, reply *wire.Reply) error {
 		return upstreamError(fmt.Errorf("unexpected content encoding %q", head.ContentEncoding()))
 	case reply.Status < 200 || reply.Status > 299:
 		return c.receiveFault(call)
+	case call.Kind == wire.Response && call.Path == "/responses" && !call.foreign && !c.hasNative.Load():
+		c.hasNative.Store(true)
+		return c.receive(call, reply)
 	case call.foreign:
 		return c.receiveForeign(call, reply)
 	case hasPrefixFold(reply.ContentType, typeEvents):
@@ -107,7 +110,10 @@ func (call *Call) wholeInTime() error {
 
 func (c *Client) receiveEvents(call *Call, reply *wire.Reply) error {
 	call.link = relay{client: c, res: &call.res, kind: call.Kind, asked: call.AnswerAs,
-		dropUsage: call.Stream && call.Body != nil && !call.Body.IncludeUsage()}
+		preamble: maxPreamble, dropUsage: call.Stream && call.Body != nil && !call.Body.IncludeUsage()}
+	if call.Kind == wire.Response && call.Body != nil {
+		call.link.preamble += 3 * call.Body.Len() // its first events repeat the request's instructions and tools
+	}
 	if err := call.link.open(); err != nil {
 		_ = call.link.Close()
 		return err

@@ -22,6 +22,7 @@ type relay struct {
 	res       *response
 	kind      wire.Kind
 	dropUsage bool   // the client did not ask for the usage chunk that the gateway asked for
+	preamble  int    // what may come before the first content, in bytes
 	asked     []byte // put in the place of the model's name, nil: leave it
 
 	id       string // of the response object, for wire.Response
@@ -120,7 +121,7 @@ func (r *relay) fill() error {
 		r.hold(nil)
 	}
 	b := *r.buf
-	if !r.committed() && r.ready > maxPreamble {
+	if !r.committed() && r.ready > r.preamble {
 		r.fail(upstreamError(errors.New("the stream goes on and on without content")))
 		return r.err
 	}
@@ -371,6 +372,10 @@ func (r *relay) fail(err error) {
 
 // Usage is what the provider reported, or else one token for each event with content.
 func (r *relay) Usage() wire.Usage {
+	if r.kind == wire.Message && r.reported && !r.last { // its first event has only begun to count
+		return wire.Usage{Prompt: r.usage.Prompt, CachedPrompt: r.usage.CachedPrompt, CacheWrite: r.usage.CacheWrite,
+			Completion: max(r.usage.Completion, r.tokens), Estimated: true}
+	}
 	if r.reported {
 		return r.usage
 	}

@@ -28,7 +28,7 @@ func relayOf(from io.Reader, head string, kind wire.Kind) *relay {
 		panic("BUG: " + err.Error())
 	}
 	res.body.reset(bufio.NewReaderSize(from, 8192), &res.head)
-	return &relay{client: &Client{secrets: [][]byte{[]byte("sk-secret")}}, res: res, kind: kind}
+	return &relay{client: &Client{secrets: [][]byte{[]byte("sk-secret")}}, res: res, kind: kind, preamble: maxPreamble}
 }
 
 // passed is what became of a stream.

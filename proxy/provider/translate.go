@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -29,10 +31,14 @@ func (c *Client) Native(what wire.Kind) bool {
 	return c.kind.speaks(what)
 }
 
+// Stores tells whether the provider may keep responses.
+func (c *Client) Stores() bool { return c.kind.speaks(wire.Response) }
+
 // prepare decides how the call goes to this provider.
 func (c *Client) prepare(call *Call) (err error) {
 	call.path, call.query = call.Path, call.Query
-	if call.foreign = !c.Native(call.Kind); !call.foreign {
+	stored := call.Kind == wire.Response && call.Body == nil // what a provider keeps, only that provider can be asked for
+	if call.foreign = !c.Native(call.Kind) && !(stored && c.Stores()); !call.foreign {
 		return nil
 	}
 	if call.Kind == wire.Plain && call.Path == "/models" && c.cfg.Kind == "anthropic" {
@@ -70,9 +76,15 @@ func (call *Call) read() (*dialect.Request, error) {
 	return dialect.Read(call.Kind, call.Body.Raw())
 }
 
-// Forget drops what the attempts of an earlier request left in the call.
+// Forget drops what the attempts of a request left in the call: a connection that waits for the next one must hold
+// nothing large.
 func (call *Call) Forget() {
 	call.request, call.foreign, call.through, call.Previous = nil, false, dialect.Translation{}, ""
+	if cap(call.told.events) > 64 {
+		call.told.events = nil
+	}
+	clear(call.told.events[:cap(call.told.events)])
+	call.told = translated{events: call.told.events[:0]}
 }
 
 // Translated is the translation of the last attempt, nil if the provider speaks the client's dialect.
@@ -92,9 +104,17 @@ func unserved(c *Client, call *Call) *wire.Error {
 // named is the model that the answer names, where that is not the provider's to say: Converse does not.
 func (c *Client) named(call *Call) string {
 	if call.AnswerAs == nil && c.kind.to == dialect.Converse {
-		return call.Model
+		return ShownModel(call.Model)
 	}
 	return string(call.AnswerAs)
+}
+
+// ShownModel is a model's name as clients may see it: an ARN tells the operator's account.
+func ShownModel(name string) string {
+	if strings.HasPrefix(name, "arn:") {
+		return name[strings.LastIndexAny(name, "/:")+1:]
+	}
+	return name
 }
 
 // newID makes an answer's id where the provider has none that fits: a response's is the gateway's to keep, and Converse
@@ -109,25 +129,49 @@ func (c *Client) newID(kind wire.Kind) string {
 	return prefix + hex.EncodeToString(b[:])
 }
 
-// withoutResponses is how long a server that has no Responses API is not asked for it again.
-const withoutResponses = 10 * time.Minute
+// chattyFor is how long a server that has no Responses API is not asked for it again.
+const chattyFor = 10 * time.Minute
+
+// withoutResponses makes the request anew of chat completions, and remembers that if it works.
+func (c *Client) withoutResponses(call *Call, reply *wire.Reply) error {
+	before := c.noNative.Swap(time.Now().Add(chattyFor).UnixNano())
+	err := c.prepare(call)
+	if err == nil {
+		err = c.try(call, reply)
+	}
+	if err != nil {
+		c.noNative.Store(before)
+	}
+	return err
+}
 
 // errNoResponses says that the server has no Responses API: the request is made anew, of chat completions.
 var errNoResponses = errors.New("the server has no Responses API")
 
-// lacksResponses tells the answer of a server that does not know the path from one that refuses the request.
+// lacksResponses tells the answer of a server that does not know the path from one that refuses the request. What a client
+// can make the server say, by the model's name, must not decide: the switch is for all tenants.
 func (c *Client) lacksResponses(call *Call, body []byte) bool {
-	if call.foreign || call.Kind != wire.Response || call.Path != "/responses" || c.cfg.Responses == "native" {
+	if call.foreign || call.Kind != wire.Response || call.Path != "/responses" || c.cfg.Responses == "native" || c.hasNative.Load() {
 		return false
 	}
 	switch call.res.head.StatusCode() {
 	case fasthttp.StatusMethodNotAllowed, fasthttp.StatusNotImplemented:
 		return true
 	case fasthttp.StatusNotFound:
-		message := gjson.GetBytes(body, "error.message").String()
-		return message == "" && gjson.GetBytes(body, "error").Type != gjson.String || strings.Contains(message, "Invalid URL") || strings.Contains(message, "Unknown request URL")
+		return noSuchRoute(body, call.Model)
 	}
 	return false
+}
+
+func noSuchRoute(body []byte, model string) bool {
+	if len(body) > maxErrorText || !gjson.ValidBytes(body) {
+		return true // a web server's page
+	}
+	if bytes.Equal(bytes.TrimSpace(body), []byte(`{"detail":"Not Found"}`)) { // FastAPI's
+		return true
+	}
+	message := gjson.GetBytes(body, "error.message").String()
+	return (strings.HasPrefix(message, "Invalid URL (") || strings.HasPrefix(message, "Unknown request URL")) && !strings.Contains(message, model)
 }
 
 // Lists tells whether the provider can be asked for its models. Bedrock lists them elsewhere, for other credentials.
@@ -138,9 +182,9 @@ func (c *Client) counts() bool { return c.cfg.Kind == "anthropic" || c.cfg.Kind 
 
 // copyTrace takes over the headers that mean the same to every provider: whose request it is, and the trace that it is part
 // of. The others are of the client's dialect.
-func copyTrace(dst, src *fasthttp.RequestHeader) {
+func copyTrace(dst, src *fasthttp.RequestHeader, credential []byte) {
 	for _, name := range []string{fasthttp.HeaderUserAgent, "Traceparent", "Tracestate"} {
-		if v := src.Peek(name); len(v) > 0 {
+		if v := src.Peek(name); len(v) > 0 && (len(credential) == 0 || !bytes.Contains(v, credential)) {
 			dst.SetBytesV(name, v)
 		}
 	}
@@ -168,10 +212,41 @@ func (c *Client) receiveForeign(call *Call, reply *wire.Reply) error {
 		err = c.receiveWholeForeign(call, reply)
 	}
 	if dropped := call.through.Dropped(); err == nil && len(dropped) > 0 {
-		reply.Header = append(reply.Header, wire.Field{Name: headerWarning, Value: []byte("dropped: " + strings.Join(dropped, ", "))})
+		reply.Header = append(reply.Header, wire.Field{Name: headerWarning, Value: warning(dropped)})
 	}
 	return err
 }
+
+// warning lists what was left out, for a header: members of one list count as one, what cannot stand in a header is
+// replaced, and the rest of a long list is counted, as clients take only so much header.
+func warning(dropped []string) []byte {
+	const most = 1000
+	text, last, more := []byte("dropped: "), "", 0
+	for _, path := range dropped {
+		shown := strings.Map(func(r rune) rune {
+			if r < '!' || r > '~' {
+				return '?'
+			}
+			return r
+		}, listIndex.ReplaceAllString(path, "[]"))
+		switch {
+		case shown == last:
+		case len(text)+len(shown) > most:
+			more++
+		case last == "":
+			text = append(text, shown...)
+		default:
+			text = append(append(text, ", "...), shown...)
+		}
+		last = shown
+	}
+	if more > 0 {
+		text = fmt.Appendf(text, ", and %d more", more)
+	}
+	return text
+}
+
+var listIndex = regexp.MustCompile(`\[\d+\]`)
 
 var (
 	typeFrames    = []byte("application/vnd.amazon.eventstream")
@@ -214,6 +289,9 @@ func (c *Client) receiveWholeForeign(call *Call, reply *wire.Reply) error {
 		*out = w.Whole((*out)[:0], answer)
 	}
 	reply.Body, reply.Usage = *out, answer.Usage
+	if answer.Usage == (wire.Usage{}) {
+		reply.Usage = wire.Usage{Completion: answer.Size() / 4, Estimated: true}
+	}
 	if call.giveBack == nil {
 		call.giveBack = func() { recycle(call.whole) }
 	}

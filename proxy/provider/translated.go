@@ -9,6 +9,8 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/tidwall/gjson"
+
 	"jarvis-gateway/proxy/dialect"
 	"jarvis-gateway/proxy/wire"
 )
@@ -25,6 +27,7 @@ type translated struct {
 	events []dialect.Event // of one frame; its memory is used again
 
 	in     *[]byte // what was read and is not understood yet
+	pulled int     // bytes before the first content
 	sought int     // where the search for the end of the unfinished event goes on
 	out    *[]byte // what was written, nil when there is nothing
 	given  int     // of out, already given on
@@ -35,6 +38,7 @@ type translated struct {
 	begun    bool  // the first content was seen
 	stopped  bool  // why the answer ended was seen
 	done     bool  // the provider has said all
+	waning   bool  // only the usage and the end mark are waited for
 	hurried  bool  // the connection's end is waited for, but not for long
 	failure  error // told to the client by the stream itself
 	err      error // sticky
@@ -59,7 +63,7 @@ func (c *Client) receiveTranslated(call *Call, reply *wire.Reply) error {
 // be tried.
 func (t *translated) open() error {
 	for !t.begun && t.err == nil {
-		if t.out != nil && len(*t.out) > maxPreamble {
+		if t.pulled > maxPreamble {
 			return upstreamError(errors.New("the stream goes on and on without content"))
 		}
 		t.fill()
@@ -104,6 +108,9 @@ func (t *translated) fill() {
 	}
 	n, err := t.pull(b[len(b):cap(b)])
 	*t.in = b[:len(b)+n]
+	if !t.begun {
+		t.pulled += n
+	}
 	t.translate()
 	if err != nil && t.err == nil {
 		t.end(err)
@@ -116,7 +123,10 @@ func (t *translated) pull(p []byte) (int, error) {
 	case t.done && !t.hurried:
 		t.hurried = true
 		err = t.res.conn.SetReadDeadline(time.Now().Add(lingering))
-	case !t.done && t.begun:
+	case t.stopped && !t.waning:
+		t.waning = true
+		err = t.res.conn.SetReadDeadline(time.Now().Add(afterwards))
+	case !t.stopped && t.begun:
 		err = t.res.arm()
 	}
 	if err != nil {
@@ -124,6 +134,9 @@ func (t *translated) pull(p []byte) (int, error) {
 	}
 	return t.res.body.Read(p)
 }
+
+// afterwards is how long the usage may take, and the end mark, once the answer itself has ended.
+const afterwards = 10 * time.Second
 
 // translate goes through the whole events that were read, and keeps what is left.
 func (t *translated) translate() {
@@ -178,9 +191,21 @@ func (t *translated) see(name string, data []byte) {
 		t.fail(t.client.misread(err))
 		return
 	}
-	if t.stopped && (name == "metadata" || name == "" && bytes.Contains(data, messageStop)) {
+	if t.stopped && t.last(name, data) {
 		t.finish()
 	}
+}
+
+// last tells the event behind which no other comes.
+func (t *translated) last(name string, data []byte) bool {
+	switch t.client.kind.to {
+	case dialect.Converse:
+		return name == "metadata"
+	case dialect.Messages:
+		return bytes.Contains(data, messageStop) && gjson.GetBytes(data, "type").Str == "message_stop"
+	case dialect.Chat: // has an end mark
+	}
+	return false
 }
 
 // take writes what the client sees of an event.
@@ -237,14 +262,15 @@ func (t *translated) end(err error) {
 	case err == io.EOF && t.stopped:
 		t.finish()
 		t.err = io.EOF
-	case t.done: // all was said; only the end of the chunked encoding is missing
+	case t.res.abort.Fired() && !t.done:
+		t.err = ErrAborted
+		t.res.head.SetConnectionClose()
+	case t.stopped: // all was said; only the end mark is missing, or the end of the chunked encoding
+		t.finish()
 		t.err = io.EOF
 		t.res.head.SetConnectionClose()
 	case err == io.EOF:
 		t.fail(upstreamError(io.ErrUnexpectedEOF))
-	case t.res.abort.Fired():
-		t.err = ErrAborted
-		t.res.head.SetConnectionClose()
 	default:
 		t.fail(failed(err))
 	}
@@ -278,12 +304,14 @@ func (t *translated) fail(err *wire.Error) {
 // Failure is the failure that the stream itself told the client of.
 func (t *translated) Failure() error { return t.failure }
 
-// Usage is what the provider reported, or else one token for each event with content.
+// Usage is what the provider reported, or else one token for each event with content. What was reported before the end
+// counts only the beginning of the answer.
 func (t *translated) Usage() wire.Usage {
-	if t.reported {
-		return t.usage
+	u := t.usage
+	if !t.reported || !t.stopped {
+		u.Completion, u.Estimated = max(u.Completion, t.tokens), true
 	}
-	return wire.Usage{Completion: t.tokens, Estimated: true}
+	return u
 }
 
 // Close stops the provider, unless its answer was read to the end.
