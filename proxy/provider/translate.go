@@ -224,7 +224,7 @@ func warning(dropped []string) []byte {
 	text, last, more := []byte("dropped: "), "", 0
 	for _, path := range dropped {
 		shown := strings.Map(func(r rune) rune {
-			if r < '!' || r > '~' {
+			if r < '!' || r > '~' || r == ',' {
 				return '?'
 			}
 			return r
