@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"jarvis-gateway/proxy/state"
 	"jarvis-gateway/proxy/wire"
 	"jarvis-gateway/router"
 )
@@ -38,7 +39,19 @@ var (
 
 func runtimeMetrics() bool {
 	Metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	Metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "jarvis_state_dropped_total",
+		Help: "Entries of the state store that were lost because it could not be written."}, stateDropped))
 	return true
+}
+
+// StateDropped is the store whose losses are counted.
+var StateDropped atomic.Pointer[state.Store]
+
+func stateDropped() float64 {
+	if store := StateDropped.Load(); store != nil {
+		return float64(store.Dropped())
+	}
+	return 0
 }
 
 func gauge(name, help string, labels ...string) *prometheus.GaugeVec {

@@ -147,7 +147,7 @@ func (x *exchange) checkShared() (err error) {
 
 // resolve puts the items in that the request only refers to, where the gateway keeps them.
 func (x *exchange) resolve() error {
-	raw, err := dialect.Resolve(x.body.Raw(), func(id string) (items []byte, err error) {
+	raw, err := dialect.Resolve(x.body.Raw(), int(x.conn.server.cfg.MaxBody), func(id string) (items []byte, err error) {
 		ctx, cancel := x.lookup()
 		defer cancel()
 		r, err := x.conn.server.state.Get(ctx, x.caller.Tenant, id)
@@ -179,7 +179,7 @@ func (x *exchange) goOn(id string) error {
 	}
 	ctx, cancel := x.lookup()
 	defer cancel()
-	thread, err := x.conn.server.state.Thread(ctx, x.caller.Tenant, id)
+	thread, err := x.conn.server.state.Thread(ctx, x.caller.Tenant, id, int(x.conn.server.cfg.MaxBody))
 	switch {
 	case errors.Is(err, state.ErrUnknown), errors.Is(err, state.ErrElsewhere):
 		return previousNotFound(id)
@@ -192,7 +192,7 @@ func (x *exchange) goOn(id string) error {
 	for i := range thread {
 		past[i] = dialect.Past{Input: thread[i].Input, Output: thread[i].Output}
 	}
-	raw, err := dialect.Expand(past, x.body.Raw())
+	raw, err := dialect.Expand(past, x.body.Raw(), int(x.conn.server.cfg.MaxBody))
 	if err != nil {
 		return err
 	}

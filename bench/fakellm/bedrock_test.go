@@ -45,6 +45,21 @@ func TestConverse(t *testing.T) {
 	want(t, "count", post(t, s, "/model/fake/count-tokens", `{"input":{"converse":`+converseBody("")+`}}`).body, `{"inputTokens":6}`)
 }
 
+// TestConverseClaudeChoice takes Claude's own choice of tools, for which Converse has no words.
+func TestConverseClaudeChoice(t *testing.T) {
+	s := start(t, Options{Kind: Bedrock})
+	tools := `,"toolConfig":{"tools":[` + specOf("a") + `,` + specOf("b") + `]}`
+	for choice, names := range map[string]string{
+		`{"type":"any"}`: `["a","b"]`, `{"type":"any","disable_parallel_tool_use":true}`: `["a"]`,
+		`{"type":"tool","name":"b"}`: `["b"]`, `{"type":"none"}`: `[]`, `{"type":"auto"}`: `[]`,
+	} {
+		got := post(t, s, "/model/fake/converse", converseBody(tools+`,"additionalModelRequestFields":{"tool_choice":`+choice+`}`))
+		want(t, choice, got.get("output.message.content.#.toolUse.name").Raw, names)
+	}
+	got := post(t, s, "/model/fake/converse", converseBody(tools+`,"additionalModelRequestFields":{"tool_choice":{"type":"tool","name":"g"}}`))
+	want(t, "unknown tool", got.status, 400)
+}
+
 // frames takes a stream apart, by rules of its own.
 func frames(t testing.TB, raw string) (names, payloads []string) {
 	t.Helper()

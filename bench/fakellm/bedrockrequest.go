@@ -150,6 +150,9 @@ func (c *converse) fields(root gjson.Result) {
 			c.tools = append(c.tools, tool{name: spec.Get("name").Str, schema: spec.Get("inputSchema.json")})
 		}
 	}
+	if choice := extra.Get("tool_choice"); choice.IsObject() { // Claude's own
+		c.choosing(choice)
+	}
 	root.Get("toolConfig.toolChoice").ForEach(func(k, v gjson.Result) bool {
 		switch k.Str {
 		case "any":
@@ -305,12 +308,8 @@ func (c *converse) toolsWrong(root gjson.Result) *apiError {
 			return bedrockInvalid("The value at %s.type must be one of the following: object.", at)
 		}
 	}
-	switch c.toolMode {
-	case "", "auto", "required":
-		return nil
-	}
-	if !slices.Contains(names, c.toolMode) {
-		return bedrockInvalid("The tool %s in toolConfig.toolChoice.tool is not defined in toolConfig.tools.", c.toolMode)
+	if chosen := root.Get("toolConfig.toolChoice.tool.name"); chosen.Exists() && !slices.Contains(names, chosen.Str) {
+		return bedrockInvalid("The tool %s in toolConfig.toolChoice.tool is not defined in toolConfig.tools.", chosen.Str)
 	}
 	return nil
 }
@@ -324,12 +323,16 @@ func (c *converse) claudeWrong(root gjson.Result, model string) string {
 		}
 		return wrong == ""
 	})
+	var names []string
+	for _, t := range c.tools {
+		names = append(names, t.name)
+	}
 	limited := c.claude
 	if limited.limit < 0 {
 		limited.limit = 4096 // what a model allows itself by default
 	}
 	for _, w := range []string{
-		wrong, c.paired(), tooManyMarkers(markers(root, "cachePoint")), c.sampling(model), c.thoughts(), limited.thinkingRules(model), c.ending(model),
+		wrong, c.paired(), c.offered(names), tooManyMarkers(markers(root, "cachePoint")), c.sampling(model), c.thoughts(), limited.thinkingRules(model), c.ending(model),
 	} {
 		if w != "" {
 			return w

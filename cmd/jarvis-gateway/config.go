@@ -37,7 +37,7 @@ type part struct {
 
 // Stores says where state is kept. Only the embedded stores are there yet.
 type Stores struct {
-	State    string `yaml:"state,omitempty" jsonschema:"pattern=^sqlite:.+" jsonschema_description:"sqlite: and a file; default sqlite:data/jarvis.db"`
+	State    string `yaml:"state,omitempty" jsonschema:"pattern=^sqlite:.+" jsonschema_description:"sqlite: and a file, or sqlite::memory: to keep nothing; default sqlite:data/jarvis.db"`
 	Counters string `yaml:"counters,omitempty" jsonschema:"enum=memory" jsonschema_description:"limits and budgets; default memory"`
 	Vectors  string `yaml:"vectors,omitempty" jsonschema:"enum=embedded" jsonschema_description:"default embedded"`
 	Usage    string `yaml:"usage,omitempty" jsonschema:"pattern=^sqlite:.+" jsonschema_description:"sqlite: and a file; default sqlite:data/usage.db"`

@@ -94,7 +94,7 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
 	}
 	s.access = proxy.NewAccessLog(stderr)
 	defer s.access.Close()
-	store, err := state.Open(ctx, s.conf.Stores.State)
+	store, err := s.openState(ctx)
 	if err != nil {
 		return fmt.Errorf("stores.state: %w", err)
 	}
@@ -119,6 +119,24 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
 		s.log.Info("draining", "for", s.conf.Server.Drain.String())
 	}
 	return errors.Join(err, reload.Close(), s.drain(adm))
+}
+
+// openState opens the gateway's own database. Where nobody said where it should be and the usual place cannot be written, as
+// in a container without a disk, the gateway serves all the same, and says what will be lost.
+func (s *live) openState(ctx context.Context) (*state.Store, error) {
+	store, err := state.Open(ctx, s.conf.Stores.State)
+	if _, chosen := s.conf.places["stores.state"]; errors.Is(err, state.ErrReadOnly) && !chosen {
+		s.log.Warn("stored responses will be lost at the end: set stores.state to a place that can be written", "cause", err.Error())
+		store, err = state.Open(ctx, "sqlite::memory:")
+	}
+	if err != nil {
+		return nil, err
+	}
+	store.OnDrop = func(err error) {
+		s.log.Error("whose some stored responses are was lost", "dropped", store.Dropped(), "cause", err.Error())
+	}
+	proxy.StateDropped.Store(store)
+	return store, nil
 }
 
 // listen opens both ports before anything is promised.

@@ -1,7 +1,9 @@
 package dialect
 
 import (
+	"errors"
 	"iter"
+	"net/http"
 
 	"jarvis-gateway/proxy/wire"
 )
@@ -105,4 +107,45 @@ func (b *Block) events(index int) []Event {
 		list = append(list, Event{Type: Cited, Index: index, Cite: c})
 	}
 	return append(list, Event{Type: Shut, Index: index})
+}
+
+// mostHeld bounds what a writer keeps of an answer. Some dialects say at the end again what they have said, or prove it
+// there.
+const mostHeld = 16 << 20
+
+// ErrTooLarge says why a writer gave an answer up. Writers that keep something of an answer have a method Full() bool; once
+// it is true they write nothing more but a failure.
+var ErrTooLarge = errors.New("the answer is too large to be translated")
+
+func tooLarge() *wire.Error {
+	return wire.Server(http.StatusBadGateway, "upstream_error", "The model's answer is too large.", ErrTooLarge)
+}
+
+// blockWeight is what a block or a citation costs besides its texts, about.
+const blockWeight = 256
+
+// weight is what an event costs those who keep it, about.
+func (e *Event) weight() int {
+	switch e.Type {
+	case Open:
+		return blockWeight + len(e.ID) + len(e.Name) + len(e.Redacted)
+	case Delta, Signed:
+		return len(e.Text)
+	case Cited:
+		return e.Cite.weight()
+	case Start, Shut, Stopped, Billed, Ping:
+	}
+	return 0
+}
+
+func (c *Citation) weight() int {
+	return blockWeight + len(c.URL) + len(c.Title) + len(c.Cited) + len(c.Raw)
+}
+
+func (b *Block) weight() int {
+	n := blockWeight + len(b.ID) + len(b.Name) + len(b.Text) + len(b.Input) + len(b.Signature) + len(b.Redacted)
+	for i := range b.Citations {
+		n += b.Citations[i].weight()
+	}
+	return n
 }

@@ -19,6 +19,7 @@ type chatBody struct {
 	tools   int  // written so far
 	markers bool // the client has marked what to cache
 	began   bool // the client began the answer that is to be gone on with
+	breaks  bool // markers can be written: the client's are such, and the model knows them
 }
 
 // The limits of OpenAI's API.
@@ -34,6 +35,7 @@ func (t *Translation) appendChat(dst []byte) ([]byte, error) {
 	if t.Provider == "azure" {
 		w.gpt.openai = true // a deployment's name tells nothing
 	}
+	w.breaks = w.gpt.breakpoints && !w.vllm && t.Request.From == wire.Response
 	w.dst = field(w.dst, "model", t.Model)
 	for _, part := range []func() error{
 		w.messages, w.tooling, w.limits, w.sampling, w.format, w.reasoning, w.rest,
@@ -46,16 +48,21 @@ func (t *Translation) appendChat(dst []byte) ([]byte, error) {
 }
 
 func (w *chatBody) tooling() error {
-	for i := range w.Request.Tools {
-		if err := w.tool(&w.Request.Tools[i]); err != nil {
+	var sent []Tool
+	for _, tool := range w.Request.Tools {
+		if tool.Raw == "" {
+			sent = append(sent, tool)
+			w.tool(&tool)
+		} else if err := w.refuse(tool.Path, "tools other than functions do not exist there"); err != nil {
 			return err
 		}
 	}
-	if w.tools == 0 {
-		return nil
+	choice, err := w.choiceAmong(sent)
+	if err != nil || len(sent) == 0 {
+		return err
 	}
 	w.dst = append(w.dst, ']')
-	switch w.Request.Choice.Mode {
+	switch choice.Mode {
 	case ChoiceUnset:
 	case ChoiceAuto:
 		w.dst = field(w.dst, "tool_choice", "auto")
@@ -65,7 +72,7 @@ func (w *chatBody) tooling() error {
 		w.dst = field(w.dst, "tool_choice", "required")
 	case ChoiceNamed:
 		w.dst = append(key(w.dst, "tool_choice"), `{"type":"function","function":{`...)
-		w.dst = field(w.dst, "name", w.toolName(w.Request.Choice.Name, chatNames))
+		w.dst = field(w.dst, "name", w.toolName(choice.Name, chatNames))
 		w.dst = append(w.dst, "}}"...)
 	}
 	if w.Request.Serial {
@@ -74,10 +81,7 @@ func (w *chatBody) tooling() error {
 	return nil
 }
 
-func (w *chatBody) tool(tool *Tool) error {
-	if tool.Raw != "" && tool.Name == "" {
-		return w.refuse(tool.Path, "tools other than functions do not exist there")
-	}
+func (w *chatBody) tool(tool *Tool) {
 	w.cached(tool.Cache, tool.Path)
 	if w.tools++; w.tools == 1 {
 		w.dst = append(key(w.dst, "tools"), '[')
@@ -94,14 +98,13 @@ func (w *chatBody) tool(tool *Tool) error {
 		w.dst = boolField(w.dst, "strict", *tool.Strict)
 	}
 	w.dst = append(w.dst, "}}"...)
-	return nil
 }
 
 // cached names the first cache marker: these servers find out by themselves what they have seen before.
 func (w *chatBody) cached(marker, path string) {
 	if marker != "" && !w.markers {
 		w.markers = true
-		w.note(path + ".cache_control")
+		w.note(w.markerPath(path))
 	}
 }
 
@@ -186,8 +189,11 @@ func (w *chatBody) format() error {
 			w.dst = field(w.dst, "description", f.Description)
 		}
 		w.dst = rawField(w.dst, "schema", f.Schema)
-		if f.Strict != nil {
+		switch {
+		case f.Strict != nil:
 			w.dst = boolField(w.dst, "strict", *f.Strict)
+		case w.Request.From == wire.Message && w.gpt.openai && !w.vllm && strictSchema(f.Schema):
+			w.dst = boolField(w.dst, "strict", true) // Anthropic's API keeps to every schema
 		}
 		w.dst = append(w.dst, "}}"...)
 	}
@@ -278,6 +284,9 @@ func (w *chatBody) rest() error {
 func (w *chatBody) extra(e *Extra) error {
 	fromChat := w.Request.From == wire.Chat && !strings.ContainsAny(e.Path, ".[")
 	cacheKey := strings.HasPrefix(e.Path, "prompt_cache_") && w.gpt.openai && !w.vllm
+	if e.Path == "prompt_cache_options" {
+		cacheKey = w.breaks // without the breakpoints they would keep anything from being cached
+	}
 	switch {
 	case fromChat || cacheKey:
 		w.dst = rawField(w.dst, e.Path, e.Raw)

@@ -13,7 +13,10 @@ func (w *chatBody) messages() error {
 	if err := w.system(w.Request.System); err != nil {
 		return err
 	}
-	turns := w.Request.Turns
+	turns, err := w.withoutPrefill()
+	if err != nil {
+		return err
+	}
 	for len(turns) > 0 {
 		n := 0
 		for n < len(turns) && (turns[n].Role == RoleAssistant) == (turns[0].Role == RoleAssistant) {
@@ -28,25 +31,43 @@ func (w *chatBody) messages() error {
 		}
 		turns = turns[n:]
 	}
+	if w.dst[len(w.dst)-1] == '[' {
+		return w.nothingLeft()
+	}
 	w.dst = append(w.dst, ']')
-	return w.prefill()
+	return nil
 }
 
-// prefill finds a last turn that the client began for the model, which Anthropic's API has it go on with.
-func (w *chatBody) prefill() error {
+// nothingLeft is the error of a conversation of which nothing can be sent: to ask of it would be another question.
+func (w *chatBody) nothingLeft() error {
+	path := "messages"
+	if w.Request.From == wire.Response {
+		path = "input"
+	}
+	return wire.Invalid(path, "%s has nothing that can be sent to this model.", path)
+}
+
+// withoutPrefill is the conversation without the last turn that the client began for the model, which Anthropic's API has
+// it go on with. The open engines can do that too.
+func (w *chatBody) withoutPrefill() ([]Turn, error) {
 	turns := w.Request.Turns
-	if w.Request.From != wire.Message || len(turns) == 0 || turns[len(turns)-1].Role != RoleAssistant {
-		return nil
+	for w.Request.From == wire.Message && len(turns) > 0 && turns[len(turns)-1].Role == RoleAssistant {
+		if w.began = w.vllm; w.began {
+			break
+		}
+		if err := w.refuse(turns[len(turns)-1].Path, "the model would not go on with an answer that was begun for it"); err != nil {
+			return nil, err
+		}
+		turns = turns[:len(turns)-1]
 	}
-	w.began = true
-	if w.vllm {
-		return nil
-	}
-	return w.refuse(turns[len(turns)-1].Path, "the model would not go on with an answer that was begun for it")
+	return turns, nil
 }
 
 // system writes instructions as one message of one string, which every server understands.
 func (w *chatBody) system(blocks []Block) error {
+	if w.hasBreakpoint(blocks) {
+		return w.markedSystem(blocks)
+	}
 	text, err := w.onlyText(blocks, "instructions are text there")
 	if err != nil || text == "" {
 		return err
@@ -79,7 +100,7 @@ func (w *chatBody) message(role string) {
 func (w *chatBody) asks(turns []Turn) error {
 	for i := range turns {
 		for j := range turns[i].Blocks {
-			if b := &turns[i].Blocks[j]; b.Kind == ToolResult {
+			if b := &turns[i].Blocks[j]; b.Kind == ToolResult && !w.orphan(b) {
 				if err := w.result(b); err != nil {
 					return err
 				}
@@ -135,7 +156,11 @@ func (w *chatBody) user(turn *Turn) error {
 	if turn.Name != "" {
 		w.dst = field(w.dst, "name", turn.Name)
 	}
-	if len(turn.Blocks) == 1 && turn.Blocks[0].Kind == Text {
+	if len(turn.Blocks) == 0 { // as the client had it
+		w.dst = append(field(w.dst, "content", ""), '}')
+		return nil
+	}
+	if len(turn.Blocks) == 1 && turn.Blocks[0].Kind == Text && !w.hasBreakpoint(turn.Blocks) {
 		w.cached(turn.Blocks[0].Cache, turn.Blocks[0].Path)
 		w.dst = append(field(w.dst, "content", turn.Blocks[0].Text), '}')
 		return nil
@@ -158,8 +183,10 @@ func (w *chatBody) user(turn *Turn) error {
 // shown writes the parts of one block: of a tool's result those that its message cannot hold, with a label.
 func (w *chatBody) shown(b *Block) error {
 	if b.Kind != ToolResult {
-		w.cached(b.Cache, b.Path)
-		return w.part(b)
+		return w.markedPart(b)
+	}
+	if w.orphan(b) {
+		return nil
 	}
 	labelled := false
 	for i := range b.Content {
@@ -234,6 +261,10 @@ func (w *chatBody) document(b *Block) error {
 		w.textPart(about + m.Text)
 		return nil
 	case w.vllm:
+		if text, ok := textOf(m); ok {
+			w.textPart(about + text)
+			return nil
+		}
 		return w.refuse(b.Path, "files are not supported there")
 	case m.URL != "":
 		return w.refuse(b.Path, "files must be data there, not URLs")
@@ -372,7 +403,7 @@ func (w *chatBody) gather(blocks []Block, s *said) error {
 		case ToolUse:
 			s.calls = append(s.calls, b)
 		default:
-			if err := w.refuse(b.Path, "an answer cannot hold it"); err != nil {
+			if err := w.refuseBlock(b, "an answer cannot hold it"); err != nil {
 				return err
 			}
 		}

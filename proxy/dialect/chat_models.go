@@ -7,16 +7,18 @@ import (
 
 // gpt is what a model of OpenAI takes and refuses in Chat Completions, as far as a request depends on it.
 type gpt struct {
-	openai  bool   // one that OpenAI itself serves: max_tokens is called max_completion_tokens there
-	efforts string // the levels of reasoning_effort, " low medium high "; "" for a model that has no such thing
-	rests   bool   // does not reason unless told to
-	noTools bool   // does not reason where it has function tools: only the Responses API has both
+	openai      bool   // one that OpenAI itself serves: max_tokens is called max_completion_tokens there
+	efforts     string // the levels of reasoning_effort, " low medium high "; "" for a model that has no such thing
+	rests       bool   // does not reason unless told to
+	breakpoints bool   // takes prompt_cache_breakpoint and prompt_cache_options
+	noTools     bool   // does not reason where it has function tools: only the Responses API has both
 }
 
 // What is known of OpenAI's models by how their names begin, as of November 2026; the first that fits counts. From OpenAI's
 // reasoning guide and the answers of the API:
 //
 //	https://github.com/anomalyco/opencode/issues/4451 (minimal ended with gpt-5.1), pydantic/pydantic-ai#7081 (gpt-5.6)
+//	https://github.com/Kilo-Org/kilocode/pull/13022 (cache breakpoints from gpt-5.6 on)
 //	https://github.com/openai/openai-openapi/issues/541, danny-avila/LibreChat#14231 (no reasoning with tools from gpt-5.4 on)
 var gpts = []struct {
 	prefix string
@@ -34,9 +36,9 @@ var gpts = []struct {
 	{"gpt-5.3", gpt{openai: true, efforts: " low medium high xhigh "}},
 	{"gpt-5.4", gpt{openai: true, efforts: " none low medium high xhigh ", rests: true, noTools: true}},
 	{"gpt-5.5", gpt{openai: true, efforts: " none low medium high xhigh ", noTools: true}},
-	{"gpt-5.", gpt{openai: true, efforts: " none low medium high xhigh max ", noTools: true}},
+	{"gpt-5.", gpt{openai: true, efforts: " none low medium high xhigh max ", noTools: true, breakpoints: true}},
 	{"gpt-5", gpt{openai: true, efforts: " minimal low medium high "}},
-	{"gpt-6", gpt{openai: true, efforts: " low medium high ", noTools: true}},
+	{"gpt-6", gpt{openai: true, efforts: " low medium high ", noTools: true, breakpoints: true}},
 	{"o1-mini", gpt{openai: true}},
 	{"o1-preview", gpt{openai: true}},
 	{"o1", gpt{openai: true, efforts: " low medium high "}},
@@ -55,7 +57,7 @@ func gptOf(model string) gpt {
 		if strings.HasPrefix(name[vendor+1:], g.prefix) {
 			found := g.gpt
 			if vendor >= 0 {
-				found.openai, found.noTools = false, false
+				found.openai, found.noTools, found.breakpoints = false, false, false
 			}
 			return found
 		}

@@ -1,11 +1,9 @@
 package dialect
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"jarvis-gateway/proxy/wire"
 )
@@ -19,12 +17,12 @@ type chatReader struct {
 	strings bool // thoughts come as strings: their list repeats them
 	next    int  // the next block's number
 
-	open   bool // the last block is not complete
+	open   bool // the last block is not complete, and no tool call
 	kind   Kind // of it
 	signed bool // and has its signature
 
-	call int    // the server's number of the last tool call, -1 before the first
-	id   string // of the last tool call, "" when the server gave none
+	call  int        // the server's number of the last tool call, -1 before the first
+	calls []chatCall // the last ones
 }
 
 // chunk is what a reader looks at in an event: raw values, "" for what is missing or null.
@@ -221,12 +219,13 @@ func (r *chatReader) begin(e Event, to []Event) []Event {
 	return append(to, e)
 }
 
+// shut ends all that is open.
 func (r *chatReader) shut(to []Event) []Event {
 	if r.open {
 		r.open = false
 		to = append(to, Event{Type: Shut, Index: r.next - 1})
 	}
-	return to
+	return r.shutCalls(true, to)
 }
 
 // parts reads content that is a list, as Mistral's is where the model thinks.
@@ -267,65 +266,6 @@ func (r *chatReader) details(list string, to []Event) []Event {
 		}
 	}
 	return to
-}
-
-// toolCall reads a piece of a tool call. Servers without an index send calls whole, or name them by their id.
-func (r *chatReader) toolCall(raw string, to []Event) ([]Event, error) {
-	index, id, function := -1, "", ""
-	for name, value := range members(raw) {
-		switch name {
-		case "index":
-			if n, err := strconv.Atoi(value); err == nil {
-				index = max(n, 0)
-			}
-		case "id":
-			id = plain(value)
-		case "function":
-			function = value
-		}
-	}
-	if index < 0 {
-		index = max(r.call, 0)
-	}
-	return r.function(index, id, function, to)
-}
-
-// function reads {name, arguments} of the call that the server counts as index. A name with another id is another call:
-// some servers count every call as the first.
-func (r *chatReader) function(index int, id, function string, to []Event) ([]Event, error) {
-	name, arguments := "", ""
-	for n, value := range members(function) {
-		switch n {
-		case "name":
-			name = plain(value)
-		case "arguments":
-			arguments = value
-		}
-	}
-	r.called = true
-	inOpen := r.open && r.kind == ToolUse && index == r.call
-	switch {
-	case name != "" && (index > r.call || id != "" && id != r.id):
-		r.call, r.id = index, strings.Clone(id)
-		to = r.begin(Event{Type: Open, Kind: ToolUse, ID: orNewID(id), Name: name}, to)
-	case inOpen, !isText(arguments):
-	case index > r.call:
-		return to, fmt.Errorf("the answer has arguments of tool call %d before its name", index)
-	default:
-		return to, fmt.Errorf("the answer goes on with tool call %d, which was complete", index)
-	}
-	if isText(arguments) {
-		to = append(to, Event{Type: Delta, Index: r.next - 1, Text: arguments})
-	}
-	return to, nil
-}
-
-// orNewID makes up the id of a call where the server gave none: clients need one to name the result's call.
-func orNewID(id string) string {
-	if id == "" {
-		return "call_" + rand.Text()
-	}
-	return id
 }
 
 func (r *chatReader) stop(reason, sequence string, to []Event) ([]Event, error) {

@@ -77,7 +77,7 @@ func (r *chatRequest) member(name string, v gjson.Result) (err error) {
 	case "stream_options":
 		err = r.readStreamOptions(v)
 	case "response_format":
-		r.Format, err = readFormat(v)
+		r.Format, err = r.readFormat(v)
 	default:
 		return r.option(name, v)
 	}
@@ -127,7 +127,7 @@ var chatDefaults = map[string]string{
 }
 
 // chatHints change nothing of what the answer says.
-var chatHints = []string{"store", "metadata", "prompt_cache_key", "prompt_cache_retention", "cache_control", "prediction"}
+var chatHints = []string{"store", "metadata", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "cache_control", "prediction"}
 
 // extra keeps a member of the request that has no place in Request.
 func (r *chatRequest) extra(path string, v gjson.Result) {
@@ -154,11 +154,18 @@ func compact(raw string) string {
 	return strings.Join(strings.Fields(raw), "")
 }
 
+// echoes are members of answers, and of what clients make of them, that come back with the conversation.
+var echoes = []string{"annotations", "audio", "citations", "format", "id", "index", "logprobs", "obfuscation", "phase",
+	"provider_specific_fields", "refusal", "status"}
+
 // keepRest keeps the members of an object that are not among those read.
 func (r *chatRequest) keepRest(path string, object gjson.Result, hint bool, read ...string) {
+	if !object.IsObject() {
+		return
+	}
 	object.ForEach(func(k, v gjson.Result) bool {
 		if !slices.Contains(read, k.Str) {
-			r.keep(path+"."+k.Str, v, hint)
+			r.keep(path+"."+k.Str, v, hint || slices.Contains(echoes, k.Str))
 		}
 		return true
 	})
@@ -173,24 +180,17 @@ func (r *chatRequest) readTopK(v gjson.Result) error {
 }
 
 func (r *chatRequest) readStop(v gjson.Result) error {
-	list := []gjson.Result{v}
-	if v.IsArray() {
-		list = v.Array()
-	}
-	for i, one := range list {
-		path := "stop"
-		if v.IsArray() {
-			path = at(path, i)
-		}
-		s, err := wantString(path, one)
-		if err != nil {
-			return err
-		}
+	add := func(path string, v gjson.Result) error {
+		s, err := wantString(path, v)
 		if s != "" {
 			r.Stop = append(r.Stop, s)
 		}
+		return err
 	}
-	return nil
+	if v.IsArray() {
+		return each("stop", v, mostListed, add)
+	}
+	return add("stop", v)
 }
 
 func (r *chatRequest) readStreamOptions(v gjson.Result) (err error) {
@@ -204,23 +204,24 @@ func (r *chatRequest) readStreamOptions(v gjson.Result) (err error) {
 	return err
 }
 
-func readFormat(v gjson.Result) (*Format, error) {
+func (r *chatRequest) readFormat(v gjson.Result) (*Format, error) {
 	if err := wantObject("response_format", v); err != nil {
 		return nil, err
 	}
+	r.keepRest("response_format", v, false, "type", "json_schema")
 	switch kind := v.Get("type"); kind.Str {
 	case "text":
 		return nil, nil
 	case "json_object":
 		return &Format{}, nil
 	case "json_schema":
-		return readSchema("response_format.json_schema", v.Get("json_schema"))
+		return r.readSchema("response_format.json_schema", v.Get("json_schema"))
 	default:
 		return nil, wanted("response_format.type", "text, json_object or json_schema", kind)
 	}
 }
 
-func readSchema(path string, v gjson.Result) (*Format, error) {
+func (r *chatRequest) readSchema(path string, v gjson.Result) (*Format, error) {
 	if err := wantObject(path, v); err != nil {
 		return nil, err
 	}
@@ -238,6 +239,8 @@ func readSchema(path string, v gjson.Result) (*Format, error) {
 		case k.Str == "strict":
 			f.Strict = new(bool)
 			*f.Strict, err = wantBool(path, v)
+		case k.Str != "name":
+			r.keep(path, v, false)
 		}
 		return err == nil
 	})

@@ -59,7 +59,7 @@ func TestChatMalformed(t *testing.T) {
 		{ask(`"tools":[{"name":"f"}]`), "tools[0].type", "tools[0].type is missing: it must be a string."},
 		{ask(`"tools":[{"type":"function"}]`), "tools[0].function", "tools[0].function is missing"},
 		{ask(`"tools":[{"type":"function","function":{}}]`), "tools[0].function.name", "is missing"},
-		{ask(`"tools":[{"type":"function","function":{"name":""}}]`), "tools[0].function.name", `must be a name, not ""`},
+		{ask(`"tools":[{"type":"function","function":{"name":""}}]`), "tools[0].function.name", `must be a string that is not empty, not ""`},
 		{ask(`"tools":[{"type":"function","function":{"name":"f","parameters":"{}"}}]`), "tools[0].function.parameters", "must be an object"},
 		{ask(`"tools":[{"type":"function","function":{"name":"f","strict":1}}]`), "tools[0].function.strict", "must be true or false, not 1"},
 		{ask(`"functions":[{"description":"d"}]`), "functions[0].name", "is missing"},

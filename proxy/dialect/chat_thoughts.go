@@ -29,7 +29,7 @@ func (r *chatRequest) readThoughts(path string, v gjson.Result) ([]Block, error)
 	if err != nil {
 		return nil, err
 	}
-	blocks, err := readThinkingBlocks(path+".thinking_blocks", v.Get("thinking_blocks"))
+	blocks, err := r.readThinkingBlocks(path+".thinking_blocks", v.Get("thinking_blocks"))
 	if err != nil {
 		return nil, err
 	}
@@ -58,15 +58,15 @@ func proven(blocks []Block) bool {
 	return false
 }
 
-func readThinkingBlocks(path string, v gjson.Result) (blocks []Block, err error) {
+func (r *chatRequest) readThinkingBlocks(path string, v gjson.Result) (blocks []Block, err error) {
 	if v.Type == gjson.Null {
 		return nil, nil
 	}
 	if err := wantList(path, v); err != nil {
 		return nil, err
 	}
-	for i, block := range v.Array() {
-		b := Block{Kind: Thinking, Path: at(path, i)}
+	err = r.eachPart(path, v, func(path string, block gjson.Result) (err error) {
+		b := Block{Kind: Thinking, Path: path}
 		switch kind := block.Get("type"); kind.Str {
 		case "thinking":
 			b.Text, b.Signature = block.Get("thinking").Str, signature(block.Get("signature").Str)
@@ -76,11 +76,13 @@ func readThinkingBlocks(path string, v gjson.Result) (blocks []Block, err error)
 			err = wanted(b.Path+".type", "thinking or redacted_thinking", kind)
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
+		r.keepRest(b.Path, block, true, "type", "thinking", "signature", "data", "cache_control")
 		blocks = append(blocks, b)
-	}
-	return blocks, nil
+		return nil
+	})
+	return blocks, err
 }
 
 func signature(s string) string {
@@ -107,19 +109,20 @@ func (r *chatRequest) readDetails(path string, v gjson.Result) (blocks []Block, 
 		}
 		pieces, open = nil, false
 	}
-	for i, detail := range v.Array() {
+	err = r.eachPart(path, v, func(path string, detail gjson.Result) error {
 		kind, foreign := detail.Get("type").Str, foreignFormat(detail.Get("format").Str)
-		b := Block{Kind: Thinking, Path: at(path, i)}
+		b := Block{Kind: Thinking, Path: path}
+		r.keepRest(b.Path, detail, true, "type", "text", "summary", "data", "signature", "format", "index", "id")
 		switch {
 		case kind == "reasoning.encrypted" && !foreign && detail.Get("data").Str != "":
 			done()
 			b.Redacted = detail.Get("data").Str
 			blocks = append(blocks, b)
-			continue
+			return nil
 		case kind == "reasoning.text" || kind == "reasoning.summary":
 		default:
 			r.keep(b.Path, detail, true)
-			continue
+			return nil
 		}
 		if now := detail.Get("index").Raw; !open || now != index || kind == "reasoning.summary" {
 			done()
@@ -131,9 +134,10 @@ func (r *chatRequest) readDetails(path string, v gjson.Result) (blocks []Block, 
 			blocks[len(blocks)-1].Signature = s
 			done()
 		}
-	}
+		return nil
+	})
 	done()
-	return blocks, nil
+	return blocks, err
 }
 
 // foreignFormat tells the thoughts of models that are not Claude: what proves those, no other model knows.

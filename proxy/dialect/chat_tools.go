@@ -12,8 +12,7 @@ func (r *chatRequest) readTools(v gjson.Result) error {
 	if err := wantList("tools", v); err != nil {
 		return err
 	}
-	for i, tool := range v.Array() {
-		path := at("tools", i)
+	return each("tools", v, mostTools, func(path string, tool gjson.Result) error {
 		if err := wantObject(path, tool); err != nil {
 			return err
 		}
@@ -25,7 +24,7 @@ func (r *chatRequest) readTools(v gjson.Result) error {
 		}
 		if kind.Str != "function" {
 			r.Tools = append(r.Tools, Tool{Raw: tool.Raw, Path: path})
-			continue
+			return nil
 		}
 		if err := r.readFunction(path, path+".function", function); err != nil {
 			return err
@@ -35,8 +34,8 @@ func (r *chatRequest) readTools(v gjson.Result) error {
 			last.Cache = cache.Raw
 		}
 		r.keepRest(path, tool, false, "type", "function", "cache_control")
-	}
-	return nil
+		return nil
+	})
 }
 
 // readFunctions reads the form that tools had until 2023.
@@ -44,13 +43,9 @@ func (r *chatRequest) readFunctions(v gjson.Result) error {
 	if err := wantList("functions", v); err != nil {
 		return err
 	}
-	for i, function := range v.Array() {
-		path := at("functions", i)
-		if err := r.readFunction(path, path, function); err != nil {
-			return err
-		}
-	}
-	return nil
+	return each("functions", v, mostTools, func(path string, function gjson.Result) error {
+		return r.readFunction(path, path, function)
+	})
 }
 
 // readFunction reads a tool that lies at path, whose function lies at within.
@@ -59,12 +54,8 @@ func (r *chatRequest) readFunction(path, within string, v gjson.Result) error {
 		return err
 	}
 	tool, err := Tool{Path: path}, error(nil)
-	name := v.Get("name")
-	if tool.Name, err = wantString(within+".name", name); err != nil {
+	if tool.Name, err = wantName(within+".name", v.Get("name")); err != nil {
 		return err
-	}
-	if tool.Name == "" {
-		return wanted(within+".name", "a name", name)
 	}
 	v.ForEach(func(k, v gjson.Result) bool {
 		switch path := within + "." + k.Str; {
@@ -79,7 +70,7 @@ func (r *chatRequest) readFunction(path, within string, v gjson.Result) error {
 		case k.Str == "cache_control":
 			tool.Cache, err = v.Raw, wantObject(path, v)
 		default:
-			r.keep(path, v, false)
+			r.keep(path, v, slices.Contains(toolHints, k.Str))
 		}
 		return err == nil
 	})
@@ -94,12 +85,17 @@ func (r *chatRequest) readChoice(path string, v gjson.Result) (err error) {
 		r.Choice.Mode, err = choiceMode(path, v)
 	case v.IsObject() && path == "function_call":
 		r.Choice.Mode = ChoiceNamed
-		r.Choice.Name, err = wantString(path+".name", v.Get("name"))
+		r.Choice.Name, err = wantName(path+".name", v.Get("name"))
+		r.keepRest(path, v, false, "name")
 	case kind.Str == "function":
 		r.Choice.Mode = ChoiceNamed
-		r.Choice.Name, err = wantString(path+".function.name", v.Get("function.name"))
+		r.Choice.Name, err = wantName(path+".function.name", v.Get("function.name"))
+		r.keepRest(path, v, false, "type", "function")
+		r.keepRest(path+".function", v.Get("function"), false, "name")
 	case kind.Str == "allowed_tools":
 		err = r.readAllowed(path+".allowed_tools", v.Get("allowed_tools"))
+		r.keepRest(path, v, false, "type", "allowed_tools")
+		r.keepRest(path+".allowed_tools", v.Get("allowed_tools"), false, "mode", "tools")
 	case kind.Str == "custom":
 		r.keep(path, v, false)
 	case v.IsObject():
@@ -137,26 +133,33 @@ func (r *chatRequest) readAllowed(path string, v gjson.Result) (err error) {
 		return err
 	}
 	r.allowed = []string{}
-	for i, tool := range list.Array() {
-		name, err := wantString(at(path+".tools", i)+".function.name", tool.Get("function.name"))
+	return each(path+".tools", list, mostTools, func(path string, tool gjson.Result) error {
+		name, err := wantName(path+".function.name", tool.Get("function.name"))
 		if err != nil {
 			return err
 		}
+		r.keepRest(path, tool, false, "type", "function")
+		r.keepRest(path+".function", tool.Get("function"), false, "name")
 		r.allowed = append(r.allowed, name)
-	}
-	return nil
+		return nil
+	})
 }
 
 func (r *chatRequest) keepAllowed() error {
 	if r.allowed == nil {
 		return nil
 	}
+	known, allowed := map[string]bool{}, map[string]bool{}
+	for i := range r.Tools {
+		known[r.Tools[i].Name] = true
+	}
 	for i, name := range r.allowed {
-		if !slices.ContainsFunc(r.Tools, func(t Tool) bool { return t.Name == name }) {
+		allowed[name] = true
+		if !known[name] {
 			path := at("tool_choice.allowed_tools.tools", i)
 			return wire.Invalid(path, "%s names %q, which is not among the tools.", path, name)
 		}
 	}
-	r.Tools = slices.DeleteFunc(r.Tools, func(t Tool) bool { return !slices.Contains(r.allowed, t.Name) })
+	r.Tools = slices.DeleteFunc(r.Tools, func(t Tool) bool { return !allowed[t.Name] })
 	return nil
 }

@@ -1,8 +1,8 @@
 package dialect
 
 import (
+	"cmp"
 	"encoding/base64"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -15,19 +15,14 @@ func (r *chatRequest) readMessages(v gjson.Result) error {
 	if err := wantList("messages", v); err != nil {
 		return err
 	}
-	i, err := 0, error(nil)
-	v.ForEach(func(_, message gjson.Result) bool {
-		err = r.readMessage(at("messages", i), message)
-		i++
-		return err == nil
-	})
-	if err == nil && i == 0 {
+	err := r.eachPart("messages", v, r.readMessage)
+	if err == nil && r.parts == 0 {
 		return wire.Invalid("messages", "messages must have at least one message.")
 	}
 	return err
 }
 
-// readMessage reads one message. One that says nothing makes no turn.
+// readMessage reads one message.
 func (r *chatRequest) readMessage(path string, v gjson.Result) error {
 	if err := wantObject(path, v); err != nil {
 		return err
@@ -66,10 +61,13 @@ func (r *chatRequest) readMessage(path string, v gjson.Result) error {
 func (r *chatRequest) add(turn Turn) {
 	if turn.Role == RoleSystem && !r.talked {
 		r.System = append(r.System, turn.Blocks...)
+		if turn.Name != "" {
+			r.Extra = append(r.Extra, Extra{Path: turn.Path + ".name", Raw: strconv.Quote(turn.Name), Hint: true})
+		}
 		return
 	}
 	r.talked = true
-	if len(turn.Blocks) > 0 {
+	if len(turn.Blocks) > 0 || turn.Role == RoleUser { // the answer is to follow even a user's turn that says nothing
 		r.Turns = append(r.Turns, turn)
 	}
 }
@@ -81,11 +79,12 @@ func (r *chatRequest) readContent(path string, v gjson.Result, read ...string) (
 	if content.Type == gjson.Null {
 		return nil, wanted(path+".content", "a string or a list of parts", content)
 	}
-	return readParts(path+".content", content)
+	return r.readParts(path+".content", content, false)
 }
 
-// readParts reads content: a string, a list of parts, or null.
-func readParts(path string, v gjson.Result) (blocks []Block, err error) {
+// readParts reads content: a string, a list of parts, or null. echoed tells that it comes from an answer: what is unknown
+// in it the client did not ask for.
+func (r *chatRequest) readParts(path string, v gjson.Result, echoed bool) (blocks []Block, err error) {
 	switch {
 	case v.Type == gjson.Null:
 		return nil, nil
@@ -94,14 +93,14 @@ func readParts(path string, v gjson.Result) (blocks []Block, err error) {
 	case !v.IsArray():
 		return nil, wanted(path, "a string or a list of parts", v)
 	}
-	v.ForEach(func(_, part gjson.Result) bool {
-		var b Block
-		if b, err = readPart(at(path, len(blocks)), part); err == nil {
+	err = r.eachPart(path, v, func(path string, part gjson.Result) error {
+		b, err := r.readPart(path, part, echoed)
+		if b.Kind != Text || b.Text != "" {
 			blocks = append(blocks, b)
 		}
-		return err == nil
+		return err
 	})
-	return slices.DeleteFunc(blocks, func(b Block) bool { return b.Kind == Text && b.Text == "" }), err
+	return blocks, err
 }
 
 // textBlocks is a block of text, or none: providers refuse empty ones.
@@ -112,7 +111,14 @@ func textBlocks(path, text string) []Block {
 	return []Block{{Kind: Text, Text: text, Path: path}}
 }
 
-func readPart(path string, v gjson.Result) (b Block, err error) {
+// partMembers are the members of the object that a part has beside its type.
+var partMembers = map[string][]string{
+	"image_url":   {"url", "detail"},
+	"input_audio": {"data", "format"},
+	"file":        {"file_data", "filename", "file_id"},
+}
+
+func (r *chatRequest) readPart(path string, v gjson.Result, echoed bool) (b Block, err error) {
 	if v.Type == gjson.String { // some clients put strings into the list
 		return Block{Kind: Text, Text: v.Str, Path: path}, nil
 	}
@@ -127,8 +133,12 @@ func readPart(path string, v gjson.Result) (b Block, err error) {
 	if cache := v.Get("cache_control"); cache.IsObject() {
 		b.Cache = cache.Raw
 	}
+	if v.Get(cacheBreakpoint).IsObject() {
+		b.Cache = cmp.Or(b.Cache, `{"type":"ephemeral"}`)
+	}
 	switch kind {
 	case "text", "input_text", "output_text":
+		kind = "text"
 		b.Text, err = wantString(path+".text", v.Get("text"))
 	case "refusal":
 		b.Kind = Refusal
@@ -141,7 +151,10 @@ func readPart(path string, v gjson.Result) (b Block, err error) {
 		err = readFile(path+".file", v.Get("file"), &b)
 	default:
 		b.Kind, b.Raw = Other, v.Raw
+		return b, nil
 	}
+	r.keepRest(path, v, echoed, "type", "cache_control", cacheBreakpoint, kind)
+	r.keepRest(path+"."+kind, v.Get(kind), echoed, partMembers[kind]...)
 	return b, err
 }
 
@@ -215,17 +228,25 @@ func readFile(path string, v gjson.Result, b *Block) error {
 	if !ok {
 		return wanted(path+".file_data", "a data URL such as data:application/pdf;base64,...", data)
 	}
-	if mime == "" || mime == "application/octet-stream" {
-		mime = mimeByName(b.Media.Name)
-	}
 	b.Media.Type, b.Media.Data = mime, encoded
+	return readData(path+".file_data", data, b)
+}
+
+// readData finds what a file that is given by its data is.
+func readData(path string, v gjson.Result, b *Block) error {
+	m := b.Media
+	if m.Type == "" || m.Type == "application/octet-stream" {
+		m.Type = mimeByName(m.Name)
+	}
 	switch {
-	case strings.HasPrefix(mime, "image/"):
+	case m.Type == "" && strings.HasPrefix(m.Data, "JVBERi0"): // %PDF-
+		m.Type = "application/pdf"
+	case strings.HasPrefix(m.Type, "image/"):
 		b.Kind = Image
-	case strings.HasPrefix(mime, "audio/"):
+	case strings.HasPrefix(m.Type, "audio/"):
 		b.Kind = Audio
-	case mime == "text/plain":
-		return plainText(path+".file_data", data, b.Media)
+	case m.Type == "text/plain":
+		return plainText(path, v, m)
 	}
 	return nil
 }
@@ -250,7 +271,7 @@ func (r *chatRequest) readAssistant(path string, v gjson.Result) ([]Block, error
 	if err != nil {
 		return nil, err
 	}
-	content, err := readParts(path+".content", v.Get("content"))
+	content, err := r.readParts(path+".content", v.Get("content"), true)
 	if err != nil {
 		return nil, err
 	}
@@ -271,25 +292,26 @@ func (r *chatRequest) readAssistant(path string, v gjson.Result) ([]Block, error
 func (r *chatRequest) readCalls(path string, v gjson.Result) (blocks []Block, err error) {
 	if old := v.Get("function_call"); old.Exists() && old.Type != gjson.Null {
 		r.called = "call_" + strconv.Itoa(len(r.Turns))
-		b, err := readCall(path+".function_call", old)
+		b, err := r.readCall(path+".function_call", old)
+		if err != nil {
+			return nil, err
+		}
 		b.ID, b.Path = r.called, path+".function_call"
-		return []Block{b}, err
+		blocks = append(blocks, b)
 	}
 	calls := v.Get("tool_calls")
 	if calls.Type == gjson.Null {
-		return nil, nil
+		return blocks, nil
 	}
 	if err := wantList(path+".tool_calls", calls); err != nil {
 		return nil, err
 	}
-	for i, call := range calls.Array() {
-		b, err := r.readToolCall(at(path+".tool_calls", i), call)
-		if err != nil {
-			return nil, err
-		}
+	err = r.eachPart(path+".tool_calls", calls, func(path string, call gjson.Result) error {
+		b, err := r.readToolCall(path, call)
 		blocks = append(blocks, b)
-	}
-	return blocks, nil
+		return err
+	})
+	return blocks, err
 }
 
 func (r *chatRequest) readToolCall(path string, v gjson.Result) (b Block, err error) {
@@ -299,25 +321,26 @@ func (r *chatRequest) readToolCall(path string, v gjson.Result) (b Block, err er
 	if kind := v.Get("type"); kind.Type == gjson.String && kind.Str != "function" {
 		return Block{Kind: Other, Raw: v.Raw, Path: path}, nil
 	}
-	if b, err = readCall(path+".function", v.Get("function")); err != nil {
+	if b, err = r.readCall(path+".function", v.Get("function")); err != nil {
 		return b, err
 	}
 	b.Path = path
 	if cache := v.Get("cache_control"); cache.IsObject() {
 		b.Cache = cache.Raw
 	}
-	b.ID, err = wantString(path+".id", v.Get("id"))
+	b.ID, err = wantName(path+".id", v.Get("id"))
 	r.keepRest(path, v, true, "id", "type", "function", "index", "cache_control")
 	return b, err
 }
 
 // readCall reads {name, arguments}. Models that call without arguments make them "".
-func readCall(path string, v gjson.Result) (b Block, err error) {
+func (r *chatRequest) readCall(path string, v gjson.Result) (b Block, err error) {
 	if err = wantObject(path, v); err != nil {
 		return b, err
 	}
+	r.keepRest(path, v, true, "name", "arguments")
 	b.Kind, b.Input = ToolUse, "{}"
-	if b.Name, err = wantString(path+".name", v.Get("name")); err != nil {
+	if b.Name, err = wantName(path+".name", v.Get("name")); err != nil {
 		return b, err
 	}
 	args := v.Get("arguments")
@@ -334,7 +357,7 @@ func readCall(path string, v gjson.Result) (b Block, err error) {
 }
 
 func (r *chatRequest) readToolResult(path string, v gjson.Result) ([]Block, error) {
-	id, err := wantString(path+".tool_call_id", v.Get("tool_call_id"))
+	id, err := wantName(path+".tool_call_id", v.Get("tool_call_id"))
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,8 @@ type chatWriter struct {
 	chars int64 // of the answer's text so far
 	calls int   // tool calls so far
 	notes int   // entries of reasoning_details so far
+	held  int   // bytes that are kept of open blocks, about
+	full  bool  // more than mostHeld
 	usage wire.Usage
 }
 
@@ -40,12 +42,29 @@ type chatWritten struct {
 	thought   []byte // of a thought: its text, JSON without quotes
 	signature []byte
 	cites     []Citation
+	held      int // bytes of these
 }
 
 func newChatWriter(t *Translation) *chatWriter { return &chatWriter{t: t} }
 
+// Full reports whether a thought or what else is kept of the answer is too large: it must end as a failure.
+func (w *chatWriter) Full() bool { return w.full }
+
+// keep takes note of what is kept of a block until that is complete. It is false when that is too much, and the answer
+// given up.
+func (w *chatWriter) keep(b *chatWritten, e *Event) bool {
+	b.held += e.weight()
+	if w.held += e.weight(); w.held > mostHeld {
+		w.full, w.open = true, nil
+	}
+	return !w.full
+}
+
 // Event writes one event.
 func (w *chatWriter) Event(dst []byte, e *Event) []byte {
+	if w.full {
+		return dst
+	}
 	switch e.Type {
 	case Start:
 		w.head = w.appendHead([]byte("data: "), "chat.completion.chunk", e.ID, e.Name)
@@ -55,11 +74,11 @@ func (w *chatWriter) Event(dst []byte, e *Event) []byte {
 	case Delta:
 		return w.delta(dst, e)
 	case Signed:
-		if b := w.find(e.Index); b != nil {
+		if b := w.find(e.Index); b != nil && w.keep(b, e) {
 			b.signature = append(b.signature, inner(e.Text)...)
 		}
 	case Cited:
-		if b := w.find(e.Index); b != nil {
+		if b := w.find(e.Index); b != nil && w.keep(b, e) {
 			b.cites = append(b.cites, cloneCitation(e.Cite))
 		}
 	case Shut:
@@ -135,6 +154,9 @@ func (w *chatWriter) delta(dst []byte, e *Event) []byte {
 		dst = w.chunk(dst, `"refusal":`)
 	case b.kind == Thinking && !w.t.Request.Reasoning.Hidden:
 		if w.t.To != Chat { // those signatures are of the other protocols
+			if !w.keep(b, e) {
+				return dst
+			}
 			b.thought = append(b.thought, inner(e.Text)...)
 		}
 		dst = w.chunk(dst, `"reasoning_content":`)
@@ -170,6 +192,7 @@ func (w *chatWriter) shut(dst []byte, index int) []byte {
 		dst = appendAnnotations(w.chunk(dst, ""), b.cites, b.start, w.chars)
 		dst = append(dst, chunkTail...)
 	}
+	w.held -= b.held
 	w.open = slices.DeleteFunc(w.open, func(b chatWritten) bool { return b.index == index })
 	return dst
 }
@@ -269,6 +292,9 @@ func appendFinish(dst []byte, stop Stop, sequence string) []byte {
 
 // End writes the usage, if the client asked for it, and the mark of the end.
 func (w *chatWriter) End(dst []byte) []byte {
+	if w.full {
+		return w.Fail(dst, tooLarge())
+	}
 	if w.t.Request.StreamUsage && len(w.head) > 0 {
 		dst = append(append(dst, w.head...), `,"choices":[]`...)
 		dst = append(appendChatUsage(dst, w.usage), "}\n\n"...)

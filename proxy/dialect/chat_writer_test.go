@@ -214,6 +214,8 @@ func FuzzChatReader(f *testing.F) {
 	}
 	f.Add([]byte(`{"choices":[{"delta":{"tool_calls":[{"id":"a","function":{"name":"f","arguments":"{}"}},{"index":0,"function":{"arguments":"x"}}]}}]}`))
 	f.Add([]byte(`{"choices":[{"delta":{"reasoning_details":[{"type":"reasoning.text","signature":"s"},{"type":"reasoning.encrypted","data":"d"}],"annotations":[{}]}}]}`))
+	f.Add([]byte(strings.Join(called(`{"function":{"name":"f","arguments":"{}"}}`, `{"function":{"name":"f","arguments":"{"}},{"function":{"name":"g"}}`), "\n")))
+	f.Add([]byte(strings.Join(called(`{"index":0,"function":{"name":"f"}},{"index":1,"function":{"name":"g"}}`, `{"index":0,"function":{"arguments":"{}"}},{"index":1,"function":{"arguments":"\u007b}"}}`), "\n")))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_, _ = (&chatReader{}).Whole(data)
 		r, w := &chatReader{}, chatTranslation(Messages).Writer()
@@ -236,6 +238,7 @@ func FuzzChatReader(f *testing.F) {
 		}
 		if len(all) > 0 && all[len(all)-1].Type == Stopped {
 			checkOrder(t, all)
+			checkBlocks(t, written((&Translation{Request: &Request{From: wire.Message}}).Writer(), all))
 		}
 	})
 }

@@ -46,15 +46,7 @@ func (c *converseRequest) stops() ([]string, error) {
 	if c.family != claudeFamily {
 		return c.Request.Stop, nil
 	}
-	var kept []string
-	for i, s := range c.Request.Stop {
-		if !blank(s) {
-			kept = append(kept, s)
-		} else if err := c.refuse(at(c.where("stop", "stop_sequences", "stop"), i), "the model does not stop at white space alone"); err != nil {
-			return nil, err
-		}
-	}
-	return kept, nil
+	return c.refuseBlankStops("the model does not stop at white space alone")
 }
 
 func appendStrings(dst []byte, list []string) []byte {
@@ -147,30 +139,43 @@ func (c *converseRequest) appendClaude(dst []byte) ([]byte, error) {
 	if s.topK != nil {
 		dst = intField(dst, "top_k", *s.topK)
 	}
-	return c.appendBetas(dst), err
+	if err != nil {
+		return nil, err
+	}
+	return c.appendBetas(dst)
 }
 
 // appendBetas writes the beta features that a client of the Messages API asks for in the body. Claude Opus 4.5 knows
 // effort only as one.
-func (c *converseRequest) appendBetas(dst []byte) []byte {
+func (c *converseRequest) appendBetas(dst []byte) ([]byte, error) {
 	var betas []string
-	for _, x := range c.Request.Extra {
-		if x.Path == "anthropic_beta" || x.Path == "betas" {
-			for _, beta := range gjson.Parse(x.Raw).Array() { // a string is a list of one
-				for one := range strings.SplitSeq(beta.Str, ",") {
-					betas = append(betas, strings.TrimSpace(one))
-				}
+	add := func(path string, v gjson.Result) error {
+		for one := range strings.SplitSeq(v.Str, ",") {
+			switch {
+			case blank(one):
+			case len(betas) == mostListed:
+				return wire.Invalid(path, "%s: at most %d beta features may be asked for.", path, mostListed)
+			default:
+				betas = append(betas, strings.TrimSpace(one))
 			}
+		}
+		return nil
+	}
+	for _, x := range c.Request.Extra {
+		if x.Path != "anthropic_beta" && x.Path != "betas" {
+			continue
+		}
+		if err := each(x.Path, gjson.Parse(x.Raw), mostListed, add); err != nil { // a string is a list of one
+			return nil, err
 		}
 	}
 	if c.thought.effort != "" && strings.Contains(c.Model, "opus-4-5") {
 		betas = append(betas, "effort-2025-11-24")
 	}
-	betas = slices.DeleteFunc(betas, blank)
 	if len(betas) == 0 {
-		return dst
+		return dst, nil
 	}
-	return appendStrings(key(dst, "anthropic_beta"), slices.Compact(betas))
+	return appendStrings(key(dst, "anthropic_beta"), slices.Compact(betas)), nil
 }
 
 // appendNova writes what Amazon's models have. https://docs.aws.amazon.com/nova/latest/nova2-userguide/extended-thinking.html
@@ -254,8 +259,12 @@ func (c *converseRequest) appendExtras(dst []byte) ([]byte, error) {
 		case slices.Contains(converseMembers, x.Path):
 			dst = rawField(dst, x.Path, x.Raw)
 		case x.Path == "additionalModelResponseFieldPaths":
-			for _, path := range gjson.Parse(x.Raw).Array() {
+			err := each(x.Path, gjson.Parse(x.Raw), mostListed, func(_ string, path gjson.Result) error {
 				fields = append(fields, path.Str)
+				return nil
+			})
+			if err != nil {
+				return nil, err
 			}
 		case c.family == claudeFamily && (x.Path == "anthropic_beta" || x.Path == "betas"):
 		case x.Hint:
@@ -289,7 +298,7 @@ func (c *converseRequest) appendUser(dst []byte) []byte {
 	switch own := slices.ContainsFunc(c.Request.Extra, func(x Extra) bool { return x.Path == "requestMetadata" }); {
 	case user == "":
 	case own || !metadataValue.MatchString(user):
-		c.note(c.where("user", "metadata.user_id", "user"))
+		c.note(c.userPath())
 	default:
 		dst = field(append(key(dst, "requestMetadata"), '{'), "user", user)
 		dst = append(dst, '}')

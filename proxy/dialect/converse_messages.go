@@ -41,7 +41,7 @@ func (c *converseRequest) appendMessages(dst []byte) ([]byte, error) {
 	switch {
 	case c.message.role == "":
 		dst = appendConverseText(c.openMessage(dst, "user"), openingText)
-	case c.message.role == "assistant" && c.model.noPrefill:
+	case c.message.role == "assistant" && !c.prefilled():
 		dst = appendConverseText(c.openMessage(dst, "user"), closingText)
 	}
 	return append(c.closeMessage(dst), ']'), nil
@@ -95,14 +95,24 @@ func (c *converseRequest) appendBlock(dst []byte, role string, b *Block) ([]byte
 	if len(dst) == start {
 		c.message = was
 		if b.Cache != "" {
-			c.note(b.Path + ".cache_control")
+			c.note(c.markerPath(b.Path))
 		}
 		return dst[:before], nil
 	}
-	if b.Cache != "" {
-		dst = c.appendCache(dst, b.Path, b.Cache)
+	return c.appendMarker(dst, b), nil
+}
+
+// appendMarker writes the cache marker of a block, or of what is in a result, which can only be marked as a whole.
+func (c *converseRequest) appendMarker(dst []byte, b *Block) []byte {
+	if b.Cache != "" && !c.unmarked[b.Path] {
+		return c.appendCache(dst, b.Path, b.Cache)
 	}
-	return dst, nil
+	for i := range b.Content {
+		if part := &b.Content[i]; part.Cache != "" && !c.unmarked[part.Path] {
+			return c.appendCache(dst, part.Path, part.Cache)
+		}
+	}
+	return dst
 }
 
 func (c *converseRequest) openMessage(dst []byte, role string) []byte {
@@ -153,9 +163,12 @@ func (c *converseRequest) appendContent(dst []byte, role string, b *Block) ([]by
 		dst = field(dst, "name", c.toolName(b.Name, mostConverseName))
 		return append(rawField(dst, "input", inputObject(b.Input)), '}', '}'), nil
 	case ToolResult:
+		if c.orphan(b) {
+			return dst, nil
+		}
 		return c.appendResult(dst, b)
 	}
-	return dst, c.refuse(b.Path, "blocks of this type have no counterpart in Converse")
+	return dst, c.refuseBlock(b, "blocks of this type have no counterpart in Converse")
 }
 
 // appendThought writes a thought of the model's own. Models other than Claude have no use for their thoughts of before,
@@ -202,7 +215,6 @@ func (c *converseRequest) appendResult(dst []byte, b *Block) (_ []byte, err erro
 		if err != nil {
 			return nil, err
 		}
-		b.Cache = cmp.Or(b.Cache, part.Cache)
 	}
 	if len(dst) == start {
 		dst = appendConverseText(dst, "(no output)")
@@ -312,10 +324,11 @@ func (c *converseRequest) documentName(name string) string {
 	name = strings.Join(strings.Fields(name), " ")
 	const most = 190 // of 200, so that there is room for a number
 	name = cmp.Or(strings.TrimSpace(name[:min(len(name), most)]), "document")
-	unique := name
-	for n := 2; c.documents[unique]; n++ {
+	unique, n := name, max(c.documents[name], 2)
+	for ; c.documents[unique] > 0; n++ {
 		unique = name + " " + strconv.Itoa(n)
 	}
-	c.documents[unique] = true
+	c.documents[unique] = 1
+	c.documents[name] = n
 	return unique
 }

@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -26,10 +27,14 @@ type converseReader struct {
 	filled bool // something of a tool's input was read
 }
 
-// Event reads one event. name is its :event-type, or its :exception-type.
+// converseException is what the name of an event begins with that is an exception, whatever its type is called.
+const converseException = "exception:"
+
+// Event reads one event. name is its :event-type; of an exception it is converseException and the :exception-type, or
+// that alone.
 func (r *converseReader) Event(name string, data []byte, to []Event) ([]Event, error) {
-	if strings.HasSuffix(name, "Exception") {
-		return to, converseFailure(name, data)
+	if fault, is := strings.CutPrefix(name, converseException); is || strings.HasSuffix(name, "Exception") {
+		return to, converseFailure(fault, data)
 	}
 	if !valid(data) {
 		return to, errors.New("an event of the provider is not JSON")
@@ -53,6 +58,11 @@ func (r *converseReader) Event(name string, data []byte, to []Event) ([]Event, e
 	case "metadata":
 		if usage := gjson.Get(ev, "usage"); usage.IsObject() {
 			to = append(to, Event{Type: Billed, Usage: converseUsage(usage)})
+		}
+	case "messageStart":
+	default:
+		if converseStatus(name) != 0 {
+			return to, converseFailure(name, data)
 		}
 	}
 	return to, nil
@@ -226,23 +236,29 @@ func converseCitation(v gjson.Result) Citation {
 	return c
 }
 
-// converseFailures are the statuses of the faults that a stream may end with, of which some have a word for it too.
+// converseFailures are the statuses of the faults that a stream may end with, of which some have a word for it too. Names
+// come with the suffix "Exception" and without it.
 var converseFailures = map[string]int{
-	"validationexception":           400,
-	"accessdeniedexception":         403,
-	"resourcenotfoundexception":     404,
-	"modeltimeoutexception":         408,
-	"modelerrorexception":           424,
-	"modelstreamerrorexception":     424,
-	"throttlingexception":           429,
-	"modelnotreadyexception":        429,
-	"servicequotaexceededexception": 429,
-	"internalserverexception":       500,
-	"serviceunavailableexception":   503,
+	"validation":           400,
+	"accessdenied":         403,
+	"resourcenotfound":     404,
+	"modeltimeout":         408,
+	"modelerror":           424,
+	"modelstreamerror":     424,
+	"throttling":           429,
+	"modelnotready":        429,
+	"servicequotaexceeded": 429,
+	"internalserver":       500,
+	"serviceunavailable":   503,
+}
+
+// converseStatus is the status of a fault, 0 when it is not known.
+func converseStatus(name string) int {
+	return converseFailures[strings.TrimSuffix(strings.ToLower(name), "exception")]
 }
 
 func converseFailure(name string, data []byte) *Failure {
-	f := &Failure{Status: converseFailures[strings.ToLower(name)], Type: name}
+	f := &Failure{Status: cmp.Or(converseStatus(name), 500), Type: strings.Clone(name)}
 	if !valid(data) {
 		return f
 	}

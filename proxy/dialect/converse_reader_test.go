@@ -261,7 +261,13 @@ func TestConverseFailures(t *testing.T) {
 		{"internalServerException", `{`, 500, "internalServerException:"},
 		{"serviceUnavailableException", `{}`, 503, "serviceUnavailableException:"},
 		{"ModelTimeoutException", `{"message":"slow"}`, 408, "ModelTimeoutException: slow"},
-		{"newException", `{"message":"new"}`, 0, "newException: new"},
+		{"newException", `{"message":"new"}`, 500, "newException: new"},
+		{"throttling", `{"message":"slow"}`, 429, "throttling: slow"},
+		{"exception:throttlingException", `{"message":"slow"}`, 429, "throttlingException: slow"},
+		{"exception:modelStreamError", `{"message":"a","originalMessage":"b"}`, 424, "modelStreamError: a b"},
+		{"exception:VALIDATION", `{"message":"bad"}`, 400, "VALIDATION: bad"},
+		{"exception:messageStop", `{"message":"odd"}`, 500, "messageStop: odd"},
+		{"exception:", ``, 500, ":"},
 		{"messageStop", `{"stopReason":"malformed_tool_use"}`, 424, "malformed_tool_use: The model wrote a tool call that Bedrock could not read. Try again."},
 	} {
 		_, err := (&converseReader{}).Event(c.event, []byte(c.data), nil)

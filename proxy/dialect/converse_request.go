@@ -22,7 +22,7 @@ type converseRequest struct {
 	called    bool   // the conversation has calls of tools or results: then Bedrock wants to be told of tools
 	mute      bool   // it is told of tools, but must not call any
 	message   converseMessage
-	documents map[string]bool // names that are taken
+	documents map[string]int // names that are taken, with the number that the next document of the name gets
 }
 
 // bedrockFamily is whose model it is: what Converse has no member for, each family has its own for.
@@ -81,7 +81,7 @@ func (t *Translation) appendConverse(dst []byte) ([]byte, error) {
 // converseRequest decides what depends on several members of the request.
 func (t *Translation) converseRequest() (*converseRequest, error) {
 	m := traitsOf(t.Model)
-	c := &converseRequest{Translation: t, model: m, family: bedrockFamilyOf(t.Model, m), documents: map[string]bool{}}
+	c := &converseRequest{Translation: t, model: m, family: bedrockFamilyOf(t.Model, m), documents: map[string]int{}}
 	for _, turn := range t.Request.Turns {
 		c.called = c.called || slices.ContainsFunc(turn.Blocks, func(b Block) bool { return b.Kind == ToolUse || b.Kind == ToolResult })
 	}
@@ -90,6 +90,9 @@ func (t *Translation) converseRequest() (*converseRequest, error) {
 	}
 	if err := c.decideTools(); err != nil {
 		return nil, err
+	}
+	if c.is(claudeFamily, novaFamily, nova2Family) {
+		t.limitMarkers(c.is(claudeFamily) && (c.callable() || c.called))
 	}
 	if c.family != claudeFamily {
 		return c, nil
@@ -125,12 +128,13 @@ func (c *converseRequest) appendSystem(dst []byte) ([]byte, error) {
 			continue
 		}
 		dst = appendConverseText(dst, b.Text)
-		if b.Cache != "" {
-			dst = c.appendCache(dst, b.Path, b.Cache)
-		}
+		dst = c.appendMarker(dst, b)
 	}
 	if f := c.Request.Format; f != nil && f.Schema == "" {
 		dst = appendConverseText(dst, "Answer with one JSON object and nothing else: no text around it and no code fence.")
+	}
+	if anyTool, _ := c.forces(); c.schema != "" && !anyTool {
+		dst = appendConverseText(dst, "You must call the tool "+c.schema+" to give your final answer.")
 	}
 	if c.mute && c.family != claudeFamily {
 		dst = appendConverseText(dst, "Do not call any tool now. Answer with text.")
@@ -152,7 +156,7 @@ func appendConverseText(dst []byte, text string) []byte {
 // appendCache appends the block that says: the prompt up to here is to be cached. path is of what the client marked.
 func (c *converseRequest) appendCache(dst []byte, path, control string) []byte {
 	if !c.is(claudeFamily, novaFamily, nova2Family) {
-		c.note(path + ".cache_control")
+		c.note(c.markerPath(path))
 		return dst
 	}
 	dst = append(comma(dst), `{"cachePoint":{"type":"default"`...)
@@ -160,7 +164,7 @@ func (c *converseRequest) appendCache(dst []byte, path, control string) []byte {
 		if c.is(claudeFamily) {
 			dst = field(dst, "ttl", ttl)
 		} else if ttl == "1h" {
-			c.note(path + ".cache_control.ttl")
+			c.note(c.markerPath(path) + ".ttl")
 		}
 	}
 	return append(dst, '}', '}')

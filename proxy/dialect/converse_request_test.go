@@ -59,7 +59,7 @@ func TestConverseCount(t *testing.T) {
 }
 
 func TestDocumentNames(t *testing.T) {
-	c := &converseRequest{documents: map[string]bool{}}
+	c := &converseRequest{documents: map[string]int{}}
 	for _, names := range [][2]string{
 		{"a.pdf", "a"}, {"a.PDF", "a 2"}, {"a", "a 3"}, {"", "document"}, {"日本.md", "document 2"},
 		{"x  y__z.v2.docx", "x y z v2"}, {"[1] (b)-c", "[1] (b)-c"}, {"../../etc/passwd\n<b>", "etc passwd b"},

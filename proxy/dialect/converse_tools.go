@@ -2,11 +2,9 @@ package dialect
 
 import (
 	"cmp"
-	"slices"
+	"strings"
 
 	"github.com/tidwall/gjson"
-
-	"jarvis-gateway/proxy/wire"
 )
 
 // decideTools decides what the model is told of tools, and whether it may, must or must not call them.
@@ -19,17 +17,12 @@ func (c *converseRequest) decideTools() error {
 	if err := c.keepFunctions(); err != nil {
 		return err
 	}
-	if c.choice = r.Choice; len(c.tools) == 0 && c.forced() {
-		if len(r.Tools) == 0 {
-			return wire.Invalid("tool_choice", "tool_choice asks for a tool, but there are none.")
-		}
-		c.choice = Choice{} // of what was dropped
+	var err error
+	if c.choice, err = c.choiceAmong(c.tools); err != nil {
+		return err
 	}
-	if c.model.noForcing && c.forced() {
-		if err := c.refuse("tool_choice", "the model cannot be made to call a tool"); err != nil {
-			return err
-		}
-		c.choice = Choice{Mode: ChoiceAuto}
+	if err := c.weaken(); err != nil {
+		return err
 	}
 	if err := c.decideFormat(); err != nil {
 		return err
@@ -47,6 +40,34 @@ func (c *converseRequest) decideTools() error {
 		return c.refuse(path, "the model cannot be kept from calling several tools at once")
 	}
 	return nil
+}
+
+// forces tells what the model can be made to do: to call any tool, and to call a certain one. The others refuse toolChoice.
+// https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ToolChoice.html
+func (c *converseRequest) forces() (anyTool, oneTool bool) {
+	switch {
+	case c.model.noForcing:
+		return false, false
+	case c.is(claudeFamily, novaFamily, nova2Family):
+		return true, true
+	}
+	return strings.Contains(c.Model, "mistral-large"), false
+}
+
+// weaken makes of the client's choice what the model can be made to do.
+func (c *converseRequest) weaken() error {
+	anyTool, oneTool := c.forces()
+	switch {
+	case !c.forced() || oneTool:
+		return nil
+	case anyTool && c.choice.Mode == ChoiceNamed && len(c.tools) == 1:
+		c.choice = Choice{Mode: ChoiceRequired}
+		return nil
+	case anyTool && c.choice.Mode == ChoiceRequired:
+		return nil
+	}
+	c.choice = Choice{Mode: ChoiceAuto}
+	return c.refuse("tool_choice", "the model cannot be made to call a tool")
 }
 
 // keepFunctions leaves out other tools, which are known to their provider alone.
@@ -87,11 +108,7 @@ func (c *converseRequest) decideFormat() error {
 	case gjson.Get(f.Schema, "type").Str != "object":
 		return c.refuse(c.where("response_format", "output_config.format", "text.format"), "the schema must be that of an object for this model")
 	}
-	name := fitted(cmp.Or(f.Name, "answer"), mostConverseName)
-	for slices.ContainsFunc(c.tools, func(t Tool) bool { return fitted(t.Name, mostConverseName) == name }) {
-		name = fitted("answer_"+name, mostConverseName)
-	}
-	c.schema = name
+	c.schema = c.spareName(cmp.Or(f.Name, "answer"), mostConverseName)
 	return nil
 }
 
@@ -100,7 +117,7 @@ const mostConverseName = 64
 
 // binds reports whether the model's answers, and its calls of strict tools, can be bound to a JSON schema.
 func (c *converseRequest) binds(schema string) bool {
-	return c.model.jsonSchema && claudeSchema(schema) || hasConverseSchema(c.Model)
+	return (c.model.jsonSchema || hasConverseSchema(c.Model)) && claudeSchema(schema)
 }
 
 // appendTools writes toolConfig.
@@ -133,11 +150,11 @@ func (c *converseRequest) appendTool(dst []byte, tool *Tool) []byte {
 	}
 	dst = appendToolSpec(dst, c.toolName(tool.Name, mostConverseName), tool.Description, tool.Schema, strict)
 	switch {
-	case tool.Cache == "":
+	case tool.Cache == "" || c.unmarked[tool.Path]:
 	case c.is(claudeFamily):
 		dst = c.appendCache(dst, tool.Path, tool.Cache)
 	default: // Nova caches messages and instructions only
-		c.note(tool.Path + ".cache_control")
+		c.note(c.markerPath(tool.Path))
 	}
 	return dst
 }
@@ -157,16 +174,9 @@ func appendToolSpec(dst []byte, name, about, schema string, strict bool) []byte 
 
 // appendPastTools tells of the tools that the conversation has calls of.
 func (c *converseRequest) appendPastTools(dst []byte) []byte {
-	var names []string
-	for _, turn := range c.Request.Turns {
-		for _, b := range turn.Blocks {
-			if b.Kind == ToolUse && !slices.Contains(names, b.Name) {
-				names = append(names, b.Name)
-			}
-		}
-	}
+	names := pastNames(c.Request.Turns)
 	if len(names) == 0 {
-		names = []string{"tool"}
+		names = []string{c.spareName("tool", mostConverseName)}
 	}
 	for _, name := range names {
 		dst = appendToolSpec(dst, c.toolName(name, mostConverseName), "Not available anymore.", "", false)
@@ -181,8 +191,10 @@ func (c *converseRequest) appendChoice(dst []byte) []byte {
 		return dst
 	}
 	name := c.schema
+	anyTool, oneTool := c.forces()
 	switch {
-	case name != "" && !c.callable():
+	case name != "" && !anyTool: // it is asked to in words
+	case name != "" && !c.callable() && oneTool:
 		dst = append(key(dst, "toolChoice"), `{"tool":{`...)
 		return append(field(dst, "name", name), '}', '}')
 	case name != "" || c.choice.Mode == ChoiceRequired:

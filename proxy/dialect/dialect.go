@@ -8,7 +8,6 @@ package dialect
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"jarvis-gateway/proxy/wire"
@@ -56,10 +55,14 @@ type Translation struct {
 	Named   string // the model that the answer names; "": the provider's word for it
 	Created int64  // unix seconds
 
-	dropped []string          // paths of what was left out
-	names   map[string]string // the client's names of tools by those that the provider was told; nil: all are the same
-	schema  string            // the tool that stands for a JSON schema; its input is the answer's text
-	called  bool              // the answer calls a tool of the client's, too
+	dropped  []string          // paths of what was left out
+	noted    map[string]bool   // the same
+	names    map[string]string // the client's names of tools by those that the provider is told; nil: all are the same
+	fits     map[string]string // the other way round, for those that differ
+	uncalled map[string]bool   // ids of calls that were left out: their results go too
+	unmarked map[string]bool   // paths of blocks and tools whose cache markers are too many
+	schema   string            // the tool that stands for a JSON schema; its input is the answer's text
+	called   bool              // the answer calls a tool of the client's, too
 }
 
 // AppendRequest appends the request's body in the provider's dialect. An error is a *wire.Error of status 400.
@@ -120,9 +123,14 @@ func (t *Translation) refuse(path, why string) error {
 func (t *Translation) Note(path string) { t.note(path) }
 
 func (t *Translation) note(path string) {
-	if !slices.Contains(t.dropped, path) {
-		t.dropped = append(t.dropped, path)
+	if t.noted[path] {
+		return
 	}
+	if t.noted == nil {
+		t.noted = map[string]bool{}
+	}
+	t.noted[path] = true
+	t.dropped = append(t.dropped, path)
 }
 
 // Restore undoes in one event what the request's writer did: names of tools, and a tool in place of a JSON schema.

@@ -46,6 +46,7 @@ func webURL(s string) bool {
 // base64Of returns s if it is base64 of the standard alphabet and not empty; line breaks, as some encoders make them, are
 // taken out. Only the alphabet is checked: no byte of it needs an escape in JSON.
 func base64Of(s string) (string, bool) {
+	s = strings.TrimRight(s, "\r\n")
 	body := strings.TrimRight(s, "=")
 	if len(s)-len(body) > 2 {
 		return "", false

@@ -3,7 +3,6 @@ package dialect
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"jarvis-gateway/proxy/wire"
 )
@@ -16,6 +15,7 @@ type messagesBody struct {
 	traits traits
 	limit  int64 // max_tokens
 	system []Block
+	stops  []string
 	turns  []Turn
 
 	choice Choice
@@ -35,6 +35,7 @@ func (t *Translation) appendMessages(dst []byte) ([]byte, error) {
 			return dst, err
 		}
 	}
+	t.limitMarkers(true)
 	dst = field(append(dst, '{'), "model", t.Model)
 	dst = intField(dst, "max_tokens", b.limit)
 	dst = b.appendSystem(dst)
@@ -135,12 +136,9 @@ func (b *messagesBody) decideRest() error {
 			return err
 		}
 	}
-	for i, s := range b.r.Stop {
-		if strings.TrimSpace(s) == "" {
-			if err := b.refuse(at("stop", i), "Anthropic takes no stop sequence of white space alone"); err != nil {
-				return err
-			}
-		}
+	var err error
+	if b.stops, err = b.refuseBlankStops("Anthropic takes no stop sequence of white space alone"); err != nil {
+		return err
 	}
 	for _, extra := range b.r.Extra {
 		switch {
@@ -154,7 +152,7 @@ func (b *messagesBody) decideRest() error {
 		}
 	}
 	if len(b.r.User) > mostUser {
-		b.note("user")
+		b.note(b.userPath())
 	}
 	return nil
 }
@@ -163,12 +161,8 @@ func (b *messagesBody) decideRest() error {
 const mostUser = 256
 
 func (b *messagesBody) appendRest(dst []byte) []byte {
-	if stops := slices.DeleteFunc(slices.Clone(b.r.Stop), func(s string) bool { return strings.TrimSpace(s) == "" }); len(stops) > 0 {
-		dst = append(key(dst, "stop_sequences"), '[')
-		for _, s := range stops {
-			dst = wire.AppendString(comma(dst), s)
-		}
-		dst = append(dst, ']')
+	if len(b.stops) > 0 {
+		dst = appendStrings(key(dst, "stop_sequences"), b.stops)
 	}
 	if b.r.User != "" && len(b.r.User) <= mostUser {
 		dst = append(field(append(key(dst, "metadata"), '{'), "user_id", b.r.User), '}')

@@ -63,7 +63,7 @@ func (b *messagesBody) bound() {
 	if len(b.turns) == 0 || b.turns[0].Role == RoleAssistant {
 		b.turns = slices.Insert(b.turns, 0, filler(openingText))
 	}
-	if b.prefilled() && b.traits.noPrefill {
+	if asked := b.r.Turns; b.prefilled() && (b.traits.noPrefill || asked[len(asked)-1].Role != RoleAssistant) {
 		b.turns = append(b.turns, filler(closingText))
 	}
 }
@@ -96,13 +96,15 @@ func (b *messagesBody) readBlocks(blocks []Block, role Role) (list []Block, err 
 		case ToolUse:
 			ok = true
 		case ToolResult:
-			ok = true
+			if ok = !b.orphan(&block); !ok {
+				continue
+			}
 			block.Content, err = b.readBlocks(block.Content, role)
 		case Image, Document, Audio:
 			ok, err = b.readMedia(&block, role)
 		case Other:
 			if ok = role == RoleUser && slices.Contains(messagesParts, gjson.Get(block.Raw, "type").Str); !ok {
-				err = b.refuse(block.Path, "a part of this type is not known to Anthropic")
+				err = b.refuseBlock(&block, "a part of this type is not known to Anthropic")
 			}
 		}
 		if err != nil {
@@ -140,7 +142,7 @@ func (b *messagesBody) readMedia(block *Block, role Role) (ok bool, err error) {
 		m.Data = ""
 	}
 	if m.Detail != "" && m.Detail != "auto" {
-		b.note(block.Path + ".detail")
+		b.note(block.Path + b.path(".image_url.detail", ".detail"))
 	}
 	block.Media = &m
 	if why != "" {
@@ -213,7 +215,7 @@ func (b *messagesBody) appendBlock(dst []byte, block *Block) []byte {
 	case Other:
 		return append(dst, block.Raw...)
 	}
-	if block.Cache != "" {
+	if block.Cache != "" && !b.unmarked[block.Path] {
 		dst = rawField(dst, "cache_control", block.Cache)
 	}
 	return append(dst, '}')

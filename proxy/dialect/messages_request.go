@@ -84,7 +84,7 @@ var messagesHints = []string{"cache_control", "context_management", "speed", "di
 // keep keeps what has no place in Request, unless it asks for nothing.
 func (r messagesRequest) keep(path string, v gjson.Result, hint bool) {
 	switch v.Raw {
-	case "null", "[]", "{}", "false":
+	case "", "null", "[]", "{}", "false":
 		return
 	}
 	r.Extra = append(r.Extra, Extra{Path: path, Raw: v.Raw, Hint: hint})
@@ -92,9 +92,12 @@ func (r messagesRequest) keep(path string, v gjson.Result, hint bool) {
 
 // keepRest keeps the members of an object that are not among those read.
 func (r messagesRequest) keepRest(path string, object gjson.Result, hint bool, read ...string) {
+	if !object.IsObject() {
+		return
+	}
 	object.ForEach(func(k, v gjson.Result) bool {
 		if !slices.Contains(read, k.Str) {
-			r.keep(path+"."+k.Str, v, hint)
+			r.keep(path+"."+k.Str, v, hint || slices.Contains(echoes, k.Str))
 		}
 		return true
 	})
@@ -104,14 +107,13 @@ func (r messagesRequest) readStop(v gjson.Result) error {
 	if err := wantList("stop_sequences", v); err != nil {
 		return err
 	}
-	for i, one := range v.Array() {
-		s, err := wantString(at("stop_sequences", i), one)
-		if err != nil {
-			return err
+	return each("stop_sequences", v, mostListed, func(path string, one gjson.Result) error {
+		s, err := wantString(path, one)
+		if s != "" {
+			r.Stop = append(r.Stop, s)
 		}
-		r.Stop = append(r.Stop, s)
-	}
-	return nil
+		return err
+	})
 }
 
 func (r messagesRequest) readMetadata(v gjson.Result) (err error) {
@@ -198,6 +200,7 @@ func (r messagesRequest) readFormat(path string, v gjson.Result) error {
 		return err
 	}
 	r.Format = &Format{Schema: schema.Raw, Name: v.Get("name").Str}
+	r.keepRest(path, v, false, "type", "schema", "name")
 	return nil
 }
 
@@ -205,8 +208,7 @@ func (r messagesRequest) readTools(v gjson.Result) error {
 	if err := wantList("tools", v); err != nil {
 		return err
 	}
-	for i, tool := range v.Array() {
-		path := at("tools", i)
+	return each("tools", v, mostTools, func(path string, tool gjson.Result) error {
 		if err := wantObject(path, tool); err != nil {
 			return err
 		}
@@ -216,21 +218,18 @@ func (r messagesRequest) readTools(v gjson.Result) error {
 				return err
 			}
 			r.Tools = append(r.Tools, Tool{Raw: tool.Raw, Path: path}) // its schema is known to Anthropic's models alone
-			continue
+			return nil
 		}
-		if err := r.readTool(path, tool); err != nil {
-			return err
-		}
-	}
-	return nil
+		return r.readTool(path, tool)
+	})
 }
 
 // toolHints are members of tools that change how they are told of, not what they are.
-var toolHints = []string{"eager_input_streaming", "input_examples", "defer_loading"}
+var toolHints = []string{"eager_input_streaming", "input_examples", "defer_loading", "output_schema"}
 
 func (r messagesRequest) readTool(path string, v gjson.Result) error {
 	tool, err := Tool{Path: path}, error(nil)
-	if tool.Name, err = wantString(path+".name", v.Get("name")); err != nil {
+	if tool.Name, err = wantName(path+".name", v.Get("name")); err != nil {
 		return err
 	}
 	schema := v.Get("input_schema")
@@ -271,12 +270,13 @@ func (r messagesRequest) readChoice(v gjson.Result) (err error) {
 		r.Choice.Mode = ChoiceNone
 	case "tool":
 		r.Choice.Mode = ChoiceNamed
-		r.Choice.Name, err = wantString("tool_choice.name", v.Get("name"))
+		r.Choice.Name, err = wantName("tool_choice.name", v.Get("name"))
 	default:
 		err = wanted("tool_choice.type", "auto, any, tool or none", kind)
 	}
 	if serial := v.Get("disable_parallel_tool_use"); err == nil && serial.Exists() && serial.Type != gjson.Null {
 		r.Serial, err = wantBool("tool_choice.disable_parallel_tool_use", serial)
 	}
+	r.keepRest("tool_choice", v, false, "type", "name", "disable_parallel_tool_use")
 	return err
 }

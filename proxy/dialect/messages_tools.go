@@ -2,11 +2,8 @@ package dialect
 
 import (
 	"cmp"
-	"slices"
 
 	"github.com/tidwall/gjson"
-
-	"jarvis-gateway/proxy/wire"
 )
 
 // mostToolName is how long Anthropic's names of tools may be: ^[a-zA-Z0-9_-]{1,128}$.
@@ -30,14 +27,11 @@ func (b *messagesBody) decideTools() error {
 		}
 		b.tools = append(b.tools, tool)
 	}
-	b.choice = b.r.Choice
+	var err error
+	if b.choice, err = b.choiceAmong(b.tools); err != nil {
+		return err
+	}
 	if len(b.tools) == 0 {
-		switch {
-		case b.forced() && len(b.r.Tools) == 0:
-			return wire.Invalid("tool_choice", "tool_choice asks for a tool, but there are none.")
-		case b.forced():
-			b.note("tool_choice") // its tools were left out
-		}
 		b.recallTools()
 	}
 	if b.forced() && b.traits.noForcing {
@@ -67,12 +61,8 @@ func anthropicTool(kind string) bool {
 // recallTools declares the tools that the conversation speaks of where the request has none any more, and forbids them:
 // the blocks of a conversation must be of known tools.
 func (b *messagesBody) recallTools() {
-	for _, turn := range b.turns {
-		for _, block := range turn.Blocks {
-			if block.Kind == ToolUse && !slices.ContainsFunc(b.tools, func(t Tool) bool { return t.Name == block.Name }) {
-				b.tools = append(b.tools, Tool{Name: block.Name})
-			}
-		}
+	for _, name := range pastNames(b.turns) {
+		b.tools = append(b.tools, Tool{Name: name})
 	}
 	b.choice = Choice{Mode: ChoiceNone}
 }
@@ -96,10 +86,7 @@ func (b *messagesBody) decideFormat() error {
 	case gjson.Get(f.Schema, "type").Str != "object":
 		return b.refuse(b.path("response_format", "text.format"), "the schema must be that of an object for this model")
 	}
-	b.schema = fitted(cmp.Or(f.Name, "answer"), mostToolName)
-	for b.toolNamed(b.schema) {
-		b.schema = fitted("answer_"+b.schema, mostToolName)
-	}
+	b.schema = b.spareName(cmp.Or(f.Name, "answer"), mostToolName)
 	b.choice = Choice{Mode: ChoiceNamed, Name: b.schema}
 	if len(b.tools) > 0 && b.r.Choice.Mode != ChoiceNone && len(b.r.Tools) > 0 {
 		b.choice.Mode = ChoiceRequired
@@ -107,50 +94,6 @@ func (b *messagesBody) decideFormat() error {
 	about := cmp.Or(f.Description, "Gives the final answer. Its input is what the user gets to see.")
 	b.tools = append(b.tools, Tool{Name: b.schema, Description: about, Schema: f.Schema})
 	return nil
-}
-
-func (b *messagesBody) toolNamed(name string) bool {
-	return slices.ContainsFunc(b.tools, func(t Tool) bool { return fitted(t.Name, mostToolName) == name })
-}
-
-// notInSchema are the keywords that Anthropic's structured outputs refuse.
-// https://platform.claude.com/docs/en/build-with-claude/structured-outputs#json-schema-limitations
-var notInSchema = []string{"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength",
-	"maxItems", "uniqueItems", "contains", "minContains", "maxContains", "prefixItems", "minProperties", "maxProperties",
-	"patternProperties", "propertyNames", "unevaluatedProperties", "dependentRequired", "dependentSchemas", "not", "if", "then", "else", "oneOf"}
-
-// claudeSchema reports whether a JSON schema is one that Claude's answers and strict tools can be bound to.
-func claudeSchema(schema string) bool { return claudeSchemaAt(gjson.Parse(schema), 0) }
-
-func claudeSchemaAt(v gjson.Result, depth int) bool {
-	if !v.IsObject() || depth > 32 {
-		return false
-	}
-	if v.Get("type").Str == "object" && v.Get("additionalProperties").Raw != "false" {
-		return false
-	}
-	fine := true
-	v.ForEach(func(k, v gjson.Result) bool {
-		switch k.Str {
-		case "properties", "$defs", "definitions":
-			v.ForEach(func(_, v gjson.Result) bool {
-				fine = claudeSchemaAt(v, depth+1)
-				return fine
-			})
-		case "items":
-			fine = claudeSchemaAt(v, depth+1)
-		case "anyOf", "allOf":
-			for _, one := range v.Array() {
-				fine = fine && claudeSchemaAt(one, depth+1)
-			}
-		case "minItems":
-			fine = v.Num <= 1
-		default:
-			fine = !slices.Contains(notInSchema, k.Str)
-		}
-		return fine
-	})
-	return fine
 }
 
 func (b *messagesBody) appendTools(dst []byte) []byte {
@@ -180,7 +123,7 @@ func (b *messagesBody) appendTool(dst []byte, tool *Tool) []byte {
 	if tool.Strict != nil && *tool.Strict {
 		dst = boolField(dst, "strict", true)
 	}
-	if tool.Cache != "" {
+	if tool.Cache != "" && !b.unmarked[tool.Path] {
 		dst = rawField(dst, "cache_control", tool.Cache)
 	}
 	return append(dst, '}')

@@ -1,7 +1,6 @@
 package dialect
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -24,13 +23,9 @@ func (r messagesRequest) readTurns(v gjson.Result) error {
 	if err := wantList("messages", v); err != nil {
 		return err
 	}
-	i, err := 0, error(nil)
-	v.ForEach(func(_, message gjson.Result) bool {
-		err = r.readTurn(at("messages", i), message)
-		i++
-		return err == nil
-	})
-	if err == nil && i == 0 {
+	read := r.parts
+	err := r.eachPart("messages", v, r.readTurn)
+	if err == nil && r.parts == read {
 		return wire.Invalid("messages", "messages must have at least one message.")
 	}
 	return err
@@ -61,7 +56,7 @@ func (r messagesRequest) readTurn(path string, v gjson.Result) error {
 	}
 	turn.Blocks = blocks
 	r.keepRest(path, v, false, "role", "content")
-	if len(turn.Blocks) > 0 {
+	if len(turn.Blocks) > 0 || turn.Role == RoleUser { // the answer is to follow even a user's turn that says nothing
 		r.Turns = append(r.Turns, turn)
 	}
 	return nil
@@ -75,14 +70,14 @@ func (r messagesRequest) readContent(path string, v gjson.Result) (blocks []Bloc
 	if !v.IsArray() {
 		return nil, wanted(path, "a string or a list of blocks", v)
 	}
-	v.ForEach(func(_, block gjson.Result) bool {
-		var b Block
-		if b, err = r.readBlock(at(path, len(blocks)), block); err == nil {
+	err = r.eachPart(path, v, func(path string, block gjson.Result) error {
+		b, err := r.readBlock(path, block)
+		if b.Kind != Text || b.Text != "" {
 			blocks = append(blocks, b)
 		}
-		return err == nil
+		return err
 	})
-	return slices.DeleteFunc(blocks, func(b Block) bool { return b.Kind == Text && b.Text == "" }), err
+	return blocks, err
 }
 
 func (r messagesRequest) readBlock(path string, v gjson.Result) (b Block, err error) {
@@ -105,9 +100,9 @@ func (r messagesRequest) readBlock(path string, v gjson.Result) (b Block, err er
 		b.Text, err = wantString(path+".text", v.Get("text"))
 	case "image":
 		b.Kind = Image
-		err = readSource(path+".source", v.Get("source"), &b)
+		err = r.readSource(path+".source", v.Get("source"), &b)
 	case "document":
-		err = readDocument(path, v, &b)
+		err = r.readDocument(path, v, &b)
 	case "thinking":
 		b.Kind, b.Signature = Thinking, signature(v.Get("signature").Str)
 		b.Text, err = wantString(path+".thinking", v.Get("thinking"))
@@ -115,20 +110,35 @@ func (r messagesRequest) readBlock(path string, v gjson.Result) (b Block, err er
 		b.Kind = Thinking
 		b.Redacted, err = wantString(path+".data", v.Get("data"))
 	case "tool_use":
-		err = readToolUse(path, v, &b)
+		err = r.readToolUse(path, v, &b)
 	case "tool_result":
 		err = r.readToolResult(path, v, &b)
 	default: // server tools, search results, and what is yet to come
 		b.Kind, b.Raw = Other, v.Raw
 	}
+	if b.Kind != Other {
+		r.keepRest(path, v, b.Kind == Thinking || b.Kind == ToolUse, blockMembers[kind]...)
+	}
 	return b, err
 }
 
+// blockMembers are the members of a block that have a place.
+var blockMembers = map[string][]string{
+	"text":              {"type", "cache_control", "text"},
+	"image":             {"type", "cache_control", "source"},
+	"document":          {"type", "cache_control", "source", "title", "context", "citations"},
+	"thinking":          {"type", "cache_control", "thinking", "signature"},
+	"redacted_thinking": {"type", "cache_control", "data"},
+	"tool_use":          {"type", "cache_control", "id", "name", "input", "caller"},
+	"tool_result":       {"type", "cache_control", "tool_use_id", "content", "is_error"},
+}
+
 // readSource reads the source of an image or a document.
-func readSource(path string, v gjson.Result, b *Block) (err error) {
+func (r messagesRequest) readSource(path string, v gjson.Result, b *Block) (err error) {
 	if err = wantObject(path, v); err != nil {
 		return err
 	}
+	r.keepRest(path, v, false, "type", "media_type", "data", "url", "file_id")
 	m := &Media{}
 	b.Media = m
 	switch kind := v.Get("type"); kind.Str {
@@ -141,17 +151,19 @@ func readSource(path string, v gjson.Result, b *Block) (err error) {
 		if !ok {
 			return wanted(path+".data", "base64", v.Get("data"))
 		}
-		m.Data = data
+		if m.Data = data; b.Kind == Document && m.Type == "text/plain" {
+			return plainText(path+".data", v.Get("data"), m)
+		}
 	case "url":
 		m.URL, err = wantString(path+".url", v.Get("url"))
 		if err == nil && !webURL(m.URL) {
 			err = wanted(path+".url", "an http or https URL", v.Get("url"))
 		}
 	case "file":
-		m.FileID, err = wantString(path+".file_id", v.Get("file_id"))
+		m.FileID, err = wantName(path+".file_id", v.Get("file_id"))
 	case "text":
 		m.Type = "text/plain"
-		m.Text, err = wantString(path+".data", v.Get("data"))
+		m.Text, err = wantName(path+".data", v.Get("data"))
 	default:
 		err = wanted(path+".type", "base64, url, file or, for documents, text or content", kind)
 	}
@@ -159,20 +171,29 @@ func readSource(path string, v gjson.Result, b *Block) (err error) {
 }
 
 // readDocument reads a document. What its dialect has beside the source and the title, context and citations, is in Raw.
-func readDocument(path string, v gjson.Result, b *Block) error {
+func (r messagesRequest) readDocument(path string, v gjson.Result, b *Block) (err error) {
 	b.Kind = Document
 	source := v.Get("source")
 	if source.Get("type").Str == "content" {
-		text, ok := plainContent(source.Get("content"))
-		if !ok {
+		content := source.Get("content")
+		text, ok, err := r.plainContent(path+".source.content", content)
+		switch {
+		case err != nil:
+			return err
+		case !ok:
 			b.Kind, b.Raw = Other, v.Raw
 			return nil
+		case text == "":
+			return wanted(path+".source.content", "text that is not empty", content)
 		}
 		b.Media = &Media{Type: "text/plain", Text: text}
-	} else if err := readSource(path+".source", source, b); err != nil {
+		r.keepRest(path+".source", source, false, "type", "content")
+	} else if err = r.readSource(path+".source", source, b); err != nil {
 		return err
 	}
-	b.Media.Name = v.Get("title").Str
+	if b.Media.Name, err = optional(wantString, path+".title", v.Get("title")); err != nil {
+		return err
+	}
 	if b.Media.Type == "" && b.Media.URL != "" {
 		b.Media.Type = "application/pdf" // the only kind that Anthropic fetches
 	}
@@ -183,6 +204,7 @@ func readDocument(path string, v gjson.Result, b *Block) error {
 	if cites := v.Get("citations"); cites.Get("enabled").Bool() {
 		options = rawField(options, "citations", cites.Raw)
 	}
+	r.keepRest(path+".citations", v.Get("citations"), false, "enabled")
 	if len(options) > 1 {
 		b.Raw = string(append(options, '}'))
 	}
@@ -190,27 +212,38 @@ func readDocument(path string, v gjson.Result, b *Block) error {
 }
 
 // plainContent joins the text of a document that is made of blocks; it is not ok when some are no text.
-func plainContent(v gjson.Result) (string, bool) {
+func (r messagesRequest) plainContent(path string, v gjson.Result) (text string, ok bool, err error) {
 	if v.Type == gjson.String {
-		return v.Str, true
+		return v.Str, true, nil
+	}
+	if !v.IsArray() {
+		return "", false, nil
 	}
 	var parts []string
-	for _, block := range v.Array() {
-		if block.Get("type").Str != "text" {
-			return "", false
+	ok = true
+	err = r.eachPart(path, v, func(path string, block gjson.Result) error {
+		if ok = ok && block.Get("type").Str == "text"; ok {
+			r.keepRest(path, block, false, "type", "text", "cache_control")
+			r.keep(path+".cache_control", block.Get("cache_control"), true)
+			parts = append(parts, block.Get("text").Str)
 		}
-		parts = append(parts, block.Get("text").Str)
-	}
-	return strings.Join(parts, "\n"), len(parts) > 0
+		return nil
+	})
+	return strings.Join(parts, "\n"), ok && len(parts) > 0, err
 }
 
-func readToolUse(path string, v gjson.Result, b *Block) (err error) {
+func (r messagesRequest) readToolUse(path string, v gjson.Result, b *Block) (err error) {
 	b.Kind = ToolUse
-	if b.ID, err = wantString(path+".id", v.Get("id")); err != nil {
+	if b.ID, err = wantName(path+".id", v.Get("id")); err != nil {
 		return err
 	}
-	if b.Name, err = wantString(path+".name", v.Get("name")); err != nil {
+	if b.Name, err = wantName(path+".name", v.Get("name")); err != nil {
 		return err
+	}
+	if caller := v.Get("caller"); caller.Get("type").Str == "direct" { // the model itself, not a program of its
+		r.keepRest(path+".caller", caller, true, "type")
+	} else {
+		r.keep(path+".caller", caller, false)
 	}
 	input := v.Get("input")
 	b.Input = input.Raw
@@ -219,7 +252,7 @@ func readToolUse(path string, v gjson.Result, b *Block) (err error) {
 
 func (r messagesRequest) readToolResult(path string, v gjson.Result, b *Block) (err error) {
 	b.Kind = ToolResult
-	if b.ID, err = wantString(path+".tool_use_id", v.Get("tool_use_id")); err != nil {
+	if b.ID, err = wantName(path+".tool_use_id", v.Get("tool_use_id")); err != nil {
 		return err
 	}
 	if failed := v.Get("is_error"); failed.Exists() && failed.Type != gjson.Null {

@@ -5,18 +5,21 @@ import (
 	"strings"
 
 	"github.com/tidwall/gjson"
+
+	"jarvis-gateway/proxy/wire"
 )
 
 // Resolve puts the items of earlier answers into a request of the Responses API in the place of references to them, as
 // clients send them for what they believe to be stored. find returns the output items of a response, nil when the gateway
-// does not keep it. References that are not found stay. It returns nil when nothing was to be changed.
-func Resolve(body []byte, find func(response string) ([]byte, error)) ([]byte, error) {
+// does not keep it. References that are not found stay. It returns nil when nothing was to be changed, and refuses an input
+// that grows to more than most bytes: a reference is short, and what it stands for may be long.
+func Resolve(body []byte, most int, find func(response string) ([]byte, error)) ([]byte, error) {
 	if !bytes.Contains(body, []byte(`"item_reference"`)) {
 		return nil, nil
 	}
 	var found bool
 	var failure error
-	known := map[string]gjson.Result{}
+	known := map[string]map[string]string{}
 	items := []byte{'['}
 	parse(body).Get("input").ForEach(func(_, item gjson.Result) bool {
 		raw := item.Raw
@@ -26,7 +29,12 @@ func Resolve(body []byte, find func(response string) ([]byte, error)) ([]byte, e
 				raw, found = stored, true
 			}
 		}
-		items = append(comma(items), raw...)
+		if len(items)+len(raw) > most {
+			failure = wire.Invalid("input", "input is larger than %d bytes with the items that it refers to.", most)
+		}
+		if failure == nil {
+			items = append(comma(items), raw...)
+		}
 		return failure == nil
 	})
 	if failure != nil || !found {
@@ -35,30 +43,36 @@ func Resolve(body []byte, find func(response string) ([]byte, error)) ([]byte, e
 	return withInput(nil, body, append(items, ']'), ""), nil
 }
 
-// lookUp finds an item by its id, which tells the response that it is of: see itemID.
-func lookUp(id string, known map[string]gjson.Result, find func(string) ([]byte, error)) (raw string, err error) {
+// mostResponses is how many responses the references of one request may lead to: each costs a question to the store.
+const mostResponses = 64
+
+// lookUp finds an item by its id, which tells the response that it is of: see itemID. known are the items of the responses
+// that were asked for.
+func lookUp(id string, known map[string]map[string]string, find func(string) ([]byte, error)) (raw string, err error) {
 	_, rest, _ := strings.Cut(id, "_")
 	end := strings.LastIndexByte(rest, '_')
 	if end <= 0 {
 		return "", nil
 	}
 	response := "resp_" + rest[:end]
-	output, ok := known[response]
-	if !ok {
-		items, err := find(response)
-		if err != nil {
-			return "", err
-		}
-		output = gjson.ParseBytes(items)
-		known[response] = output
+	items, ok := known[response]
+	switch {
+	case ok:
+		return items[id], nil
+	case len(known) == mostResponses:
+		return "", wire.Invalid("input", "input refers to items of more than %d responses: use previous_response_id.", mostResponses)
 	}
-	output.ForEach(func(_, item gjson.Result) bool {
-		if item.Get("id").Str == id {
-			raw = item.Raw
-		}
-		return raw == ""
+	output, err := find(response)
+	if err != nil {
+		return "", err
+	}
+	items = map[string]string{}
+	parse(output).ForEach(func(_, item gjson.Result) bool {
+		items[item.Get("id").Str] = item.Raw
+		return true
 	})
-	return raw, nil
+	known[response] = items
+	return items[id], nil
 }
 
 // Unsigned is a Messages request for Anthropic itself: without the thoughts that came from another provider, under a

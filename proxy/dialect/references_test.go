@@ -25,11 +25,11 @@ func TestResolve(t *testing.T) {
 		`{"model":"m","input":[{"type":"item_reference","id":"rs_ab1_0"},{"role":"user","content":"x"},{"id":"fc_ab1_1","type":"item_reference"}],"n":1e2}`: `{"model":"m","n":1e2,"input":[{"id":"rs_ab1_0","type":"reasoning","encrypted_content":"x"},{"role":"user","content":"x"},{"id":"fc_ab1_1","type":"function_call"}]}`,
 		`{"input":[{"type":"item_reference","id":"rs_none_0"},{"type":"item_reference","id":"rs_ab1_0"}]}`:                                                  `{"input":[{"type":"item_reference","id":"rs_none_0"},{"id":"rs_ab1_0","type":"reasoning","encrypted_content":"x"}]}`,
 	} {
-		if got, err := Resolve([]byte(body), find); err != nil || string(got) != want {
+		if got, err := Resolve([]byte(body), 1<<20, find); err != nil || string(got) != want {
 			t.Errorf("%s: %s, %v", body, got, err)
 		}
 	}
-	if _, err := Resolve([]byte(`{"input":[{"type":"item_reference","id":"rs_down_0"}]}`), find); err != down {
+	if _, err := Resolve([]byte(`{"input":[{"type":"item_reference","id":"rs_down_0"}]}`), 1<<20, find); err != down {
 		t.Errorf("the store's failure: %v", err)
 	}
 }

@@ -35,6 +35,8 @@ type Request struct {
 	Store     bool   // the answer is to be kept
 	Previous  string // the response that the input goes on from, set by who has expanded the input: the answer names it
 	responses *responsesAsk
+
+	parts int // read so far: messages, items and what they are made of
 }
 
 // Extra is a member of a request that has no place in Request.

@@ -17,12 +17,7 @@ func (r *responsesRequest) readInput(v gjson.Result) (err error) {
 	case !v.IsArray():
 		return wanted("input", "a string or a list of items", v)
 	}
-	i := 0
-	v.ForEach(func(_, item gjson.Result) bool {
-		err = r.item(at("input", i), item)
-		i++
-		return err == nil
-	})
+	err = r.eachPart("input", v, r.item)
 	if err == nil && len(r.Turns) == 0 {
 		return wire.Invalid("input", "input has no message of the user's.")
 	}
@@ -56,10 +51,12 @@ func (r *responsesRequest) item(path string, v gjson.Result) error {
 	return onlyOpenAI(path, "items of type "+described(kind)+" are understood")
 }
 
-// assistant is the turn that what the model said goes to: it says it in several items.
-func (r *responsesRequest) assistant(path string) *Turn {
+// assistant is the turn that what the model said goes to: it says it in several items. Each message has a turn of its own,
+// as its text must not run into that of another.
+func (r *responsesRequest) assistant(path string, message bool) *Turn {
 	r.talked = true
-	if n := len(r.Turns); n == 0 || r.Turns[n-1].Role != RoleAssistant {
+	if n := len(r.Turns); n == 0 || r.Turns[n-1].Role != RoleAssistant || message && r.said {
+		r.said = false
 		r.Turns = append(r.Turns, Turn{Role: RoleAssistant, Path: path})
 	}
 	return &r.Turns[len(r.Turns)-1]
@@ -75,8 +72,9 @@ func (r *responsesRequest) message(path string, v gjson.Result) error {
 		r.Turns = append(r.Turns, Turn{Role: RoleUser, Blocks: blocks, Path: path})
 		r.talked = true
 	case "assistant":
-		turn := r.assistant(path)
+		turn := r.assistant(path, true)
 		turn.Blocks = append(turn.Blocks, blocks...)
+		r.said = r.said || len(blocks) > 0
 	case "system", "developer":
 		if r.talked {
 			r.Turns = append(r.Turns, Turn{Role: RoleSystem, Blocks: blocks, Path: path})
@@ -98,11 +96,11 @@ func (r *responsesRequest) content(path string, v gjson.Result) (blocks []Block,
 	case !v.IsArray():
 		return nil, wanted(path, "a string or a list of parts", v)
 	}
-	v.ForEach(func(_, part gjson.Result) bool {
-		b := Block{Path: at(path, len(blocks))}
-		err = r.part(&b, part)
+	err = r.eachPart(path, v, func(path string, part gjson.Result) error {
+		b := Block{Path: path}
+		err := r.part(&b, part)
 		blocks = append(blocks, b)
-		return err == nil
+		return err
 	})
 	return blocks, err
 }
@@ -173,15 +171,15 @@ func (r *responsesRequest) file(b *Block, v gjson.Result) (err error) {
 				return wanted(b.Path+".file_data", "base64, or a data URL with base64", data)
 			}
 		}
-		if m.Type == "" || m.Type == "application/octet-stream" {
-			m.Type = mimeByName(m.Name)
+		if err = readData(b.Path+".file_data", data, b); err != nil {
+			return err
 		}
 	case url.Type == gjson.String:
 		if m.URL = url.Str; !webURL(m.URL) {
 			return wanted(b.Path+".file_url", "an http or https URL", url)
 		}
 	default:
-		if m.FileID, err = wantString(b.Path+".file_id", id); err != nil {
+		if m.FileID, err = wantName(b.Path+".file_id", id); err != nil {
 			return err
 		}
 	}
@@ -191,10 +189,10 @@ func (r *responsesRequest) file(b *Block, v gjson.Result) (err error) {
 
 func (r *responsesRequest) call(path string, v gjson.Result) (err error) {
 	b := Block{Kind: ToolUse, Path: path}
-	if b.ID, err = wantString(path+".call_id", v.Get("call_id")); err != nil {
+	if b.ID, err = wantName(path+".call_id", v.Get("call_id")); err != nil {
 		return err
 	}
-	if b.Name, err = wantString(path+".name", v.Get("name")); err != nil {
+	if b.Name, err = wantName(path+".name", v.Get("name")); err != nil {
 		return err
 	}
 	arguments := v.Get("arguments")
@@ -207,7 +205,7 @@ func (r *responsesRequest) call(path string, v gjson.Result) (err error) {
 	if !valid([]byte(b.Input)) || !gjson.Parse(b.Input).IsObject() {
 		return wanted(path+".arguments", "the text of a JSON object", arguments)
 	}
-	turn := r.assistant(path)
+	turn := r.assistant(path, false)
 	turn.Blocks = append(turn.Blocks, b)
 	r.rest(path, v, "type", "call_id", "name", "arguments", "id", "status")
 	return nil
@@ -216,7 +214,7 @@ func (r *responsesRequest) call(path string, v gjson.Result) (err error) {
 // result reads what a tool answered. join: the turn before holds results too.
 func (r *responsesRequest) result(path string, v gjson.Result, join bool) (err error) {
 	b := Block{Kind: ToolResult, Path: path}
-	if b.ID, err = wantString(path+".call_id", v.Get("call_id")); err != nil {
+	if b.ID, err = wantName(path+".call_id", v.Get("call_id")); err != nil {
 		return err
 	}
 	if b.Content, err = r.content(path+".output", v.Get("output")); err != nil {
@@ -242,6 +240,8 @@ func (r *responsesRequest) thought(path string, v gjson.Result) error {
 	if err != nil {
 		return err
 	}
+	r.restOfParts(path+".content", v.Get("content"))
+	r.restOfParts(path+".summary", v.Get("summary"))
 	if ours, ok := strings.CutPrefix(secret, sealed); ok {
 		if !unseal(&b, ours) {
 			return wire.Invalid(path+".encrypted_content", "%s.encrypted_content is not as this gateway wrote it.", path)
@@ -255,11 +255,24 @@ func (r *responsesRequest) thought(path string, v gjson.Result) error {
 		}
 	}
 	if b.Text != "" || b.Redacted != "" || b.Signature != "" {
-		turn := r.assistant(path)
+		turn := r.assistant(path, false)
 		turn.Blocks = append(turn.Blocks, b)
 	}
 	r.rest(path, v, "type", "id", "summary", "content", "encrypted_content", "status")
 	return nil
+}
+
+// restOfParts names what the parts of a thought have beside their text, which came with the answer.
+func (r *responsesRequest) restOfParts(path string, list gjson.Result) {
+	i := 0
+	for part := range elements(list.Raw) {
+		for name, value := range members(part) {
+			if name != "type" && name != "text" && value != "null" {
+				r.Extra = append(r.Extra, Extra{Path: at(path, i) + "." + name, Raw: value, Hint: true})
+			}
+		}
+		i++
+	}
 }
 
 // unsigned reads a thought from what may be read of it: its content, or else its summary.
@@ -273,12 +286,13 @@ func (r *responsesRequest) unsigned(b *Block, v gjson.Result) error {
 			return err
 		}
 		var texts []string
-		for i, part := range list.Array() {
-			text, err := wantString(at(b.Path+"."+from, i)+".text", part.Get("text"))
-			if err != nil {
-				return err
-			}
+		err := r.eachPart(b.Path+"."+from, list, func(path string, part gjson.Result) error {
+			text, err := wantString(path+".text", part.Get("text"))
 			texts = append(texts, text)
+			return err
+		})
+		if err != nil {
+			return err
 		}
 		b.Text, b.Summary = strings.Join(texts, "\n\n"), from == "summary"
 	}

@@ -19,17 +19,20 @@ const (
 	inProgress = "in_progress"
 	completed  = "completed"
 	incomplete = "incomplete"
+	faulty     = "failed"
 )
 
 // Stored returns what is to be kept of a complete answer that was written for a client of the Responses API: the response
 // object as the client got it, and its output items with all that a later request needs of them. It is not ok when the
-// answer is not complete, of another dialect, or not to be kept.
+// answer is not complete, of another dialect, or not to be kept. The writer lets go of the answer: ask once.
 func Stored(writer Writer) (object, items []byte, ok bool) {
 	w, is := writer.(*responsesWriter)
 	if !is || !w.complete || !w.t.Request.Store {
 		return nil, nil, false
 	}
-	return w.object(nil, w.status(), nil), w.output(nil, true), true
+	object, items = w.object(make([]byte, 0, w.held), w.status(), nil), w.output(make([]byte, 0, w.held), true)
+	w.release()
+	return object, items, true
 }
 
 // status is that of a complete answer.
@@ -69,7 +72,7 @@ func (w *responsesWriter) object(dst []byte, status string, failure *wire.Error)
 	} else {
 		dst = w.output(key(dst, "output"), w.ask.encrypted)
 	}
-	if status != inProgress && w.usage != (wire.Usage{}) {
+	if status == completed || status == incomplete || status == faulty && w.usage != (wire.Usage{}) { // clients of a good answer do not ask whether it is there
 		dst = appendResponsesUsage(key(dst, "usage"), w.usage)
 	}
 	dst = rawField(dst, "service_tier", cmp.Or(w.tier, w.ask.raw["service_tier"], `"default"`))
@@ -181,7 +184,8 @@ func (it *responsesItem) seal(dst []byte) []byte {
 	case it.redacted != "":
 		plain = append(field([]byte{'{'}, "r", it.redacted), '}')
 	case len(text) > 0 || len(it.signature) > 0:
-		plain = appendQuoted(key([]byte{'{'}, "t"), text)
+		plain = append(make([]byte, 0, len(text)+len(it.signature)+len(`{"t":"","s":""}`)), '{')
+		plain = appendQuoted(key(plain, "t"), text)
 		plain = append(appendQuoted(key(plain, "s"), it.signature), '}')
 	default:
 		return dst
@@ -256,13 +260,13 @@ func characters(text []byte) (n int64) {
 // appendQuoted appends a text that is kept as it stands in JSON.
 func appendQuoted(dst, text []byte) []byte { return append(append(append(dst, '"'), text...), '"') }
 
-// appendInner appends a text as it stands in JSON.
-func appendInner(dst []byte, text string) []byte {
+// literalText is a text as it stands in JSON, nil for none.
+func literalText(text string) []byte {
 	if text == "" {
-		return dst
+		return nil
 	}
-	literal := wire.AppendString(nil, text)
-	return append(dst, literal[1:len(literal)-1]...)
+	literal := wire.AppendString(make([]byte, 0, len(text)+2), text)
+	return literal[1 : len(literal)-1]
 }
 
 // responsesEcho are the members of the object that repeat the request, and what they are when it does not say. Those

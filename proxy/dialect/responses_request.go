@@ -21,6 +21,7 @@ type responsesRequest struct {
 	*Request
 	talked  bool // past the instructions that the input begins with
 	results bool // the last turn holds results of tools, and takes more of them
+	said    bool // the last turn of the assistant's has a message
 }
 
 func readResponses(body []byte) (*Request, error) {
@@ -63,7 +64,7 @@ func (r *responsesRequest) member(name string, v gjson.Result) (err error) {
 	case "instructions":
 		var text string
 		text, err = wantString(name, v)
-		r.System = append(r.System, Block{Kind: Text, Text: text, Path: name})
+		r.System = append(r.System, textBlocks(name, text)...)
 	case "tools":
 		err = r.readTools(v)
 	case "parallel_tool_calls":
@@ -138,7 +139,7 @@ func onlyOpenAI(path, what string) error {
 // responsesHints, in any object of the request, change nothing of what the answer says.
 var responsesHints = []string{
 	"prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "include_obfuscation", "phase", "annotations",
-	"logprobs", "created_by", "detail",
+	"logprobs", "created_by", "detail", "obfuscation", "provider_specific_fields", "index",
 	"max_tool_calls", // counts calls of OpenAI's own tools
 }
 
@@ -152,12 +153,18 @@ func (r *responsesRequest) extra(path string, v gjson.Result) {
 	case `"disabled"`, `"standard"`:
 		return
 	}
+	if said := compact(v.Raw); said == `["direct"]` || said == `{"type":"direct"}` { // by the model itself: allowed_callers, caller
+		return
+	}
 	name := path[strings.LastIndexByte(path, '.')+1:]
-	r.Extra = append(r.Extra, Extra{Path: path, Raw: v.Raw, Hint: slices.Contains(responsesHints, name)})
+	r.Extra = append(r.Extra, Extra{Path: path, Raw: v.Raw, Hint: slices.Contains(responsesHints, name) || slices.Contains(toolHints, name)})
 }
 
 // rest keeps the members of an object that are not among those read.
 func (r *responsesRequest) rest(path string, object gjson.Result, read ...string) {
+	if !object.IsObject() {
+		return
+	}
 	object.ForEach(func(k, v gjson.Result) bool {
 		if !slices.Contains(read, k.Str) {
 			r.extra(path+"."+k.Str, v)
@@ -195,6 +202,7 @@ func (r *responsesRequest) readFormat(v gjson.Result) (f *Format, err error) {
 	if err = wantObject(path, v); err != nil {
 		return nil, err
 	}
+	r.rest(path, v, "type", "name", "schema", "description", "strict")
 	switch kind := v.Get("type"); kind.Str {
 	case "text":
 		return nil, nil
@@ -216,7 +224,6 @@ func (r *responsesRequest) readFormat(v gjson.Result) (f *Format, err error) {
 		return nil, err
 	}
 	f.Strict, err = optional(wantSwitch, path+".strict", v.Get("strict"))
-	r.rest(path, v, "type", "name", "schema", "description", "strict")
 	return f, err
 }
 
@@ -250,8 +257,7 @@ func (r *responsesRequest) readInclude(v gjson.Result) error {
 	if err := wantList("include", v); err != nil {
 		return err
 	}
-	for i, one := range v.Array() {
-		path := at("include", i)
+	return each("include", v, mostListed, func(path string, one gjson.Result) error {
 		name, err := wantString(path, one)
 		switch {
 		case err != nil:
@@ -262,16 +268,15 @@ func (r *responsesRequest) readInclude(v gjson.Result) error {
 		default:
 			r.Extra = append(r.Extra, Extra{Path: path, Raw: one.Raw, Hint: strings.Contains(name, "_call.") || strings.Contains(name, "_call_output.")})
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func (r *responsesRequest) readTools(v gjson.Result) error {
 	if err := wantList("tools", v); err != nil {
 		return err
 	}
-	for i, tool := range v.Array() {
-		path := at("tools", i)
+	return each("tools", v, mostTools, func(path string, tool gjson.Result) error {
 		if err := wantObject(path, tool); err != nil {
 			return err
 		}
@@ -281,18 +286,15 @@ func (r *responsesRequest) readTools(v gjson.Result) error {
 		}
 		if kind != "function" {
 			r.Tools = append(r.Tools, Tool{Raw: tool.Raw, Path: path})
-			continue
+			return nil
 		}
-		if err := r.readFunction(path, tool); err != nil {
-			return err
-		}
-	}
-	return nil
+		return r.readFunction(path, tool)
+	})
 }
 
 func (r *responsesRequest) readFunction(path string, v gjson.Result) (err error) {
 	tool := Tool{Path: path}
-	if tool.Name, err = wantString(path+".name", v.Get("name")); err != nil {
+	if tool.Name, err = wantName(path+".name", v.Get("name")); err != nil {
 		return err
 	}
 	if tool.Description, err = optional(wantString, path+".description", v.Get("description")); err != nil {
@@ -321,9 +323,11 @@ func (r *responsesRequest) readChoice(v gjson.Result) (err error) {
 		return wanted(path, "none, auto, required, or an object that names a tool", v)
 	case kind.Str == "function":
 		r.Choice.Mode = ChoiceNamed
-		r.Choice.Name, err = wantString(path+".name", v.Get("name"))
+		r.Choice.Name, err = wantName(path+".name", v.Get("name"))
+		r.rest(path, v, "type", "name")
 	case kind.Str == "allowed_tools":
 		err = r.allow(path, v)
+		r.rest(path, v, "type", "mode", "tools")
 	case kind.Type == gjson.String:
 		r.extra(path, v)
 	default:
@@ -341,23 +345,32 @@ func (r *responsesRequest) allow(path string, v gjson.Result) (err error) {
 	if err = wantList(path+".tools", v.Get("tools")); err != nil {
 		return err
 	}
-	var kept []Tool
-	for i, one := range v.Get("tools").Array() {
-		found := slices.IndexFunc(r.Tools, func(t Tool) bool { return sameTool(&t, one) })
-		if found < 0 {
-			path := at(path+".tools", i)
+	known, allowed := map[chosen]bool{}, map[chosen]bool{}
+	for i := range r.Tools {
+		known[chosenTool(&r.Tools[i])] = true
+	}
+	err = each(path+".tools", v.Get("tools"), mostTools, func(path string, one gjson.Result) error {
+		tool := chosen{kind: one.Get("type").Str}
+		if tool.kind == "function" {
+			tool.name = one.Get("name").Str
+		}
+		if !known[tool] {
 			return wire.Invalid(path, "%s is not among the tools of the request.", path)
 		}
-		kept = append(kept, r.Tools[found])
-	}
-	r.Tools = kept
-	return nil
+		allowed[tool] = true
+		r.rest(path, one, "type", "name", "server_label")
+		return nil
+	})
+	r.Tools = slices.DeleteFunc(r.Tools, func(t Tool) bool { return !allowed[chosenTool(&t)] })
+	return err
 }
 
-// sameTool reports whether a choice means the tool: a function by its name, another by what it is.
-func sameTool(t *Tool, chosen gjson.Result) bool {
-	if kind := chosen.Get("type").Str; kind != "function" {
-		return t.Raw != "" && gjson.Get(t.Raw, "type").Str == kind
+// chosen is how a choice names a tool: a function by its name, another by what it is.
+type chosen struct{ kind, name string }
+
+func chosenTool(t *Tool) chosen {
+	if t.Raw != "" {
+		return chosen{kind: gjson.Get(t.Raw, "type").Str}
 	}
-	return t.Raw == "" && t.Name == chosen.Get("name").Str
+	return chosen{"function", t.Name}
 }

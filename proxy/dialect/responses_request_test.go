@@ -178,7 +178,7 @@ func FuzzReadResponses(f *testing.F) {
 			}
 			return
 		}
-		again, err := Expand([]Past{{Input: items}}, body)
+		again, err := Expand([]Past{{Input: items}}, body, 1<<20)
 		if err != nil || !valid(again) {
 			t.Errorf("%v: %s", err, again)
 		}

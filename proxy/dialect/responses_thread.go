@@ -17,11 +17,14 @@ type Past struct{ Input, Output []byte }
 
 // Expand turns a request that goes on from an earlier response into one that stands alone: its input begins with all that
 // was said before, the oldest first, and previous_response_id is gone. The instructions of earlier turns are not carried
-// over, as OpenAI documents it.
-func Expand(thread []Past, body []byte) ([]byte, error) {
+// over, as OpenAI documents it. A conversation of more than most bytes is refused.
+func Expand(thread []Past, body []byte, most int) ([]byte, error) {
 	size := len(body)
 	for _, past := range thread {
 		size += len(past.Input) + len(past.Output) + 2
+	}
+	if size > most {
+		return nil, wire.Invalid("previous_response_id", "The conversation is larger than %d bytes: start a new one with the parts that matter.", most)
 	}
 	items, err := append(make([]byte, 0, size), '['), error(nil)
 	for i, past := range thread {

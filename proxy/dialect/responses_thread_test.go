@@ -23,15 +23,15 @@ func TestExpand(t *testing.T) {
 		`{"input":[ {"n":4}, {"n":5} ],"previous_response_id":"resp_1"}`: `{"input":[{"role":"user","content":"1"},{"type":"message"} , {"type":"reasoning"},{"n":2},{"n":3},{"n":4}, {"n":5}]}`,
 		`{"input":[],"previous_response_id":"resp_1"}`:                   `{"input":[{"role":"user","content":"1"},{"type":"message"} , {"type":"reasoning"},{"n":2},{"n":3}]}`,
 	} {
-		if got, err := Expand(thread, []byte(body)); err != nil || string(got) != want {
+		if got, err := Expand(thread, []byte(body), 1<<20); err != nil || string(got) != want {
 			t.Errorf("%s, %v\nexpected %s", got, err, want)
 		}
 	}
-	if _, err := Expand([]Past{{Input: []byte(`{"n":1}`)}}, []byte(`{"input":"x"}`)); err == nil {
+	if _, err := Expand([]Past{{Input: []byte(`{"n":1}`)}}, []byte(`{"input":"x"}`), 1<<20); err == nil {
 		t.Error("a turn that is no list")
 	}
 	var e *wire.Error
-	if _, err := Expand(nil, []byte(`{"input":7}`)); !errors.As(err, &e) || e.Param != "input" {
+	if _, err := Expand(nil, []byte(`{"input":7}`), 1<<20); !errors.As(err, &e) || e.Param != "input" {
 		t.Errorf("an input that is none: %v", err)
 	}
 }
@@ -47,7 +47,7 @@ func TestConversation(t *testing.T) {
 		t.Fatal("not stored")
 	}
 	next, err := Expand([]Past{{Input: InputItems([]byte(first)), Output: output}},
-		[]byte(`{"model":"m","previous_response_id":"resp_1","input":[{"type":"function_call_output","call_id":"toolu_1","output":"rain"},{"type":"function_call_output","call_id":"toolu_2","output":"noon"}]}`))
+		[]byte(`{"model":"m","previous_response_id":"resp_1","input":[{"type":"function_call_output","call_id":"toolu_1","output":"rain"},{"type":"function_call_output","call_id":"toolu_2","output":"noon"}]}`), 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}

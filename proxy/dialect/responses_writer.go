@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,8 +23,10 @@ type responsesWriter struct {
 	items     []responsesItem
 	stop      Stop
 	usage     wire.Usage
+	held      int // bytes that are kept, about
 	begun     bool
 	complete  bool
+	full      bool // more than mostHeld
 }
 
 // place is an item of the output and a part of it. An item of -1 is of a block that has no form here.
@@ -50,8 +53,26 @@ func newResponsesWriter(t *Translation) *responsesWriter {
 	return &responsesWriter{t: t, ask: cmp.Or(t.Request.responses, &responsesAsk{})}
 }
 
+// Full reports whether the answer is too large to be kept: it must end as a failure.
+func (w *responsesWriter) Full() bool { return w.full }
+
+// keep takes note of what is kept. It is false when that is too much, and the answer given up.
+func (w *responsesWriter) keep(bytes int) bool {
+	if w.held += bytes; w.held > mostHeld {
+		w.full = true
+		w.release()
+	}
+	return !w.full
+}
+
+// release lets go of all texts.
+func (w *responsesWriter) release() { w.blocks, w.items, w.complete = nil, nil, false }
+
 // Event writes one step of a stream.
 func (w *responsesWriter) Event(dst []byte, e *Event) []byte {
+	if w.full || !w.keep(e.weight()) {
+		return dst
+	}
 	switch e.Type {
 	case Start:
 		return w.start(dst, e.ID, e.Name)
@@ -80,6 +101,9 @@ func (w *responsesWriter) Event(dst []byte, e *Event) []byte {
 
 // End writes the whole answer once more.
 func (w *responsesWriter) End(dst []byte) []byte {
+	if w.full {
+		return w.Fail(dst, tooLarge())
+	}
 	if !w.begun {
 		dst = w.start(dst, "", "")
 	}
@@ -87,8 +111,12 @@ func (w *responsesWriter) End(dst []byte) []byte {
 		dst = w.stopped(dst, w.stop)
 	}
 	status := w.status()
-	dst = w.event(dst, status, "")
-	return shutEvent(w.object(key(dst, "response"), status, nil))
+	dst = w.event(slices.Grow(dst, w.held), status, "")
+	dst = shutEvent(w.object(key(dst, "response"), status, nil))
+	if !w.t.Request.Store { // else Stored needs it all once more
+		w.release()
+	}
+	return dst
 }
 
 // Fail writes what there is of the answer, and why there is no more.
@@ -100,8 +128,10 @@ func (w *responsesWriter) Fail(dst []byte, e *wire.Error) []byte {
 	for i := range w.items {
 		w.items[i].incomplete = w.items[i].incomplete || !w.items[i].done
 	}
-	dst = w.event(dst, "failed", "")
-	return shutEvent(w.object(key(dst, "response"), "failed", e))
+	dst = w.event(dst, faulty, "")
+	dst = shutEvent(w.object(key(dst, "response"), faulty, e))
+	w.release()
+	return dst
 }
 
 func (w *responsesWriter) start(dst []byte, id, model string) []byte {
@@ -267,7 +297,7 @@ func (w *responsesWriter) shut(dst []byte, p place) []byte {
 		}
 	}
 	if part.kind != Thinking || len(part.text) > 0 {
-		dst = w.doneText(dst, p)
+		dst = w.doneText(slices.Grow(dst, 2*len(part.text)), p)
 	}
 	if p.item < len(w.items)-1 && it.open == 0 {
 		dst = w.finish(dst, p.item)
@@ -326,21 +356,31 @@ func (w *responsesWriter) Whole(dst []byte, a *Answer) []byte {
 	if a.Tier != "" {
 		w.tier = string(wire.AppendString(nil, a.Tier))
 	}
-	for i := range a.Blocks {
-		w.block(&a.Blocks[i])
-	}
 	w.usage = a.Usage
+	for i := range a.Blocks {
+		if !w.block(&a.Blocks[i]) {
+			return w.object(dst, faulty, tooLarge())
+		}
+	}
 	w.ended(a.Stop)
 	for i := range w.items {
 		w.items[i].done = true
 	}
-	return w.object(dst, w.status(), nil)
+	dst = w.object(slices.Grow(dst, w.held), w.status(), nil)
+	if !w.t.Request.Store {
+		w.release()
+	}
+	return dst
 }
 
-func (w *responsesWriter) block(b *Block) {
+// block keeps a block of a whole answer. It is false when the answer is too large.
+func (w *responsesWriter) block(b *Block) bool {
+	if !w.keep(b.weight()) {
+		return false
+	}
 	p := w.place(b.Kind)
 	if p.item < 0 {
-		return
+		return true
 	}
 	it := &w.items[p.item]
 	part := &it.parts[p.part]
@@ -348,10 +388,11 @@ func (w *responsesWriter) block(b *Block) {
 	if b.Kind == ToolUse {
 		it.callID, it.name, text = b.ID, b.Name, cmp.Or(b.Input, "{}")
 	}
-	part.text = appendInner(nil, text)
-	it.signature, it.redacted = appendInner(nil, b.Signature), b.Redacted
+	part.text = literalText(text)
+	it.signature, it.redacted = literalText(b.Signature), b.Redacted
 	for _, c := range b.Citations {
 		w.cite(p, c)
 	}
 	part.settle()
+	return true
 }

@@ -137,6 +137,22 @@ func TestResponsesStreams(t *testing.T) {
 	}
 }
 
+// TestResponsesUsage: clients read the usage of a complete answer whether or not the provider told it.
+func TestResponsesUsage(t *testing.T) {
+	events := []Event{{Type: Start}, {Type: Open}, {Type: Delta, Text: `"a"`}, {Type: Shut}, {Type: Stopped}}
+	stream := checkResponses(t, written(responsesTo(t, responsesAll), events), events)
+	whole := gjson.ParseBytes(responsesTo(t, responsesAll).Whole(nil, gather(t, events)))
+	for _, object := range []gjson.Result{stream, whole} {
+		if usage := object.Get("usage"); usage.Get("input_tokens").Raw != "0" || usage.Get("total_tokens").Raw != "0" {
+			t.Errorf("usage: %s", usage.Raw)
+		}
+	}
+	cut := checkResponses(t, responsesTo(t, responsesAll).Fail(nil, &wire.Error{Status: 502}), nil)
+	if cut.Get("usage").Exists() {
+		t.Errorf("of a failed answer: %s", cut.Get("usage").Raw)
+	}
+}
+
 // TestResponsesSplitCharacter: what two deltas share is one character again in the whole.
 func TestResponsesSplitCharacter(t *testing.T) {
 	out := written(responsesTo(t, responsesAll), []Event{{Type: Open}, {Type: Delta, Text: `"\ud83d"`}, {Type: Delta, Text: `"\ude00"`}, {Type: Shut}, {Type: Stopped}})

@@ -194,7 +194,12 @@ func (t *Translation) sampling(m traits, thinks bool) (sampling, error) {
 			return s, err
 		}
 	}
-	if s.topP != nil && *s.topP < 0.95 {
+	kept := sampling{}
+	switch {
+	case s.topP == nil || *s.topP == 1:
+	case *s.topP >= 0.95 && !m.noSampling:
+		kept.topP = s.topP // as much as a model that thinks takes
+	default:
 		if err := t.refuse("top_p", why); err != nil {
 			return s, err
 		}
@@ -204,7 +209,7 @@ func (t *Translation) sampling(m traits, thinks bool) (sampling, error) {
 			return s, err
 		}
 	}
-	return sampling{}, nil
+	return kept, nil
 }
 
 // one leaves one of temperature and top_p for a model that does not take both: 1 is what they are anyway.

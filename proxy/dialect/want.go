@@ -18,6 +18,15 @@ func wantString(path string, v gjson.Result) (string, error) {
 	return v.Str, nil
 }
 
+// wantName wants a string that is not empty: what does not name anything cannot be told from the next one.
+func wantName(path string, v gjson.Result) (string, error) {
+	s, err := wantString(path, v)
+	if err == nil && s == "" {
+		err = wanted(path, "a string that is not empty", v)
+	}
+	return s, err
+}
+
 func wantBool(path string, v gjson.Result) (bool, error) {
 	if v.Type != gjson.True && v.Type != gjson.False {
 		return false, wanted(path, "true or false", v)

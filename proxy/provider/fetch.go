@@ -18,10 +18,14 @@ import (
 	"jarvis-gateway/proxy/wire"
 )
 
+// The bounds of what one request has fetched, and of how many requests may at a time: what they hold is in memory.
 const (
-	fetchTime    = 10 * time.Second
+	maxURLs      = 20 // as many images as Converse takes
 	maxFetch     = 20 << 20
+	maxFetched   = 25 << 20 // all together
+	fetchTime    = 15 * time.Second
 	maxRedirects = 3
+	maxFetching  = 16
 )
 
 // fetcher fetches what requests name by a URL, for providers that take only bytes. The URL is a stranger's, and the gateway
@@ -30,10 +34,11 @@ const (
 type fetcher struct {
 	allowed func(netip.AddrPort) bool
 	client  http.Client
+	turns   chan struct{} // holds one for each request that is fetching
 }
 
 func newFetcher(allowed func(netip.AddrPort) bool) *fetcher {
-	f := &fetcher{allowed: allowed}
+	f := &fetcher{allowed: allowed, turns: make(chan struct{}, maxFetching)}
 	dialer := &net.Dialer{Timeout: fetchTime, Control: f.control}
 	f.client = http.Client{
 		CheckRedirect: redirect,
@@ -115,9 +120,9 @@ func fetchable(u *url.URL) error {
 	return nil
 }
 
-// get fetches an image, a PDF or a text. An error is a *wire.Error that names the field at path, or ctx's. It says nothing
-// of what is at the address.
-func (f *fetcher) get(ctx context.Context, path, from string) (mimeType string, data []byte, err error) {
+// get fetches an image, a PDF or a text of no more than left bytes. An error is a *wire.Error that names the field at path,
+// or context.Canceled. It says nothing of what is at the address.
+func (f *fetcher) get(ctx context.Context, path, from string, left int) (mimeType string, data []byte, err error) {
 	u, err := url.Parse(from)
 	if err == nil {
 		err = fetchable(u)
@@ -125,14 +130,14 @@ func (f *fetcher) get(ctx context.Context, path, from string) (mimeType string, 
 	if err != nil {
 		return "", nil, unfetched(path, "it is not a public http or https URL without user information", nil)
 	}
-	limited, cancel := context.WithTimeout(ctx, fetchTime)
-	defer cancel()
-	data, declared, err := f.read(limited, u)
+	data, declared, err := f.read(ctx, u, int64(min(left, maxFetch)))
 	switch {
-	case ctx.Err() != nil:
+	case errors.Is(ctx.Err(), context.Canceled):
 		return "", nil, ctx.Err()
+	case ctx.Err() != nil:
+		return "", nil, unfetched(path, "the content was not here in time", ctx.Err())
 	case errors.Is(err, errTooLarge):
-		return "", nil, unfetched(path, fmt.Sprintf("it holds more than %d MiB", maxFetch>>20), nil)
+		return "", nil, tooLarge(path, left)
 	case err != nil:
 		return "", nil, unfetched(path, "it could not be fetched", err)
 	}
@@ -144,7 +149,14 @@ func (f *fetcher) get(ctx context.Context, path, from string) (mimeType string, 
 
 var errTooLarge = errors.New("too large")
 
-func (f *fetcher) read(ctx context.Context, u *url.URL) (data []byte, declared string, err error) {
+func tooLarge(path string, left int) *wire.Error {
+	if left >= maxFetch {
+		return unfetched(path, fmt.Sprintf("it holds more than %d MiB", maxFetch>>20), nil)
+	}
+	return unfetched(path, fmt.Sprintf("what the URLs of the request lead to is more than %d MiB", maxFetched>>20), nil)
+}
+
+func (f *fetcher) read(ctx context.Context, u *url.URL, most int64) (data []byte, declared string, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), http.NoBody)
 	if err != nil {
 		return nil, "", err
@@ -158,11 +170,11 @@ func (f *fetcher) read(ctx context.Context, u *url.URL) (data []byte, declared s
 	switch {
 	case res.StatusCode != http.StatusOK:
 		return nil, "", fmt.Errorf("status %d", res.StatusCode)
-	case res.ContentLength > maxFetch:
+	case res.ContentLength > most:
 		return nil, "", errTooLarge
 	}
-	data, err = io.ReadAll(io.LimitReader(res.Body, maxFetch+1))
-	if err == nil && len(data) > maxFetch {
+	data, err = io.ReadAll(io.LimitReader(res.Body, most+1))
+	if err == nil && int64(len(data)) > most {
 		err = errTooLarge
 	}
 	return data, res.Header.Get("Content-Type"), err

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/base64"
 	"slices"
+	"time"
 
 	"jarvis-gateway/proxy/dialect"
+	"jarvis-gateway/proxy/wire"
 )
 
 // fetchMedia replaces the URLs of images and documents by what they lead to, for a provider that takes bytes only, where
@@ -15,35 +17,69 @@ func (c *Client) fetchMedia(call *Call) error {
 		return nil
 	}
 	wanted := call.request.Linked()
-	if len(wanted) == 0 {
+	switch {
+	case len(wanted) == 0:
 		return nil
+	case len(wanted) > maxURLs:
+		path := wanted[maxURLs].Path
+		return wire.Invalid(path, "%s: at most %d URLs are fetched for a request. Send the content itself as base64.", path, maxURLs)
 	}
 	ctx, cancel := context.WithDeadline(context.Background(), call.Begun.Add(call.Timeout.Total))
+	defer cancel()
+	ctx, cancel = context.WithTimeout(ctx, fetchTime)
 	defer cancel()
 	if !call.Abort.hold(stop(cancel)) {
 		return ErrAborted
 	}
-	err := c.fetchAll(ctx, wanted)
+	err := c.fetcher.fill(ctx, wanted)
 	if !call.Abort.letGo() {
 		return ErrAborted
 	}
 	return err
 }
 
-func (c *Client) fetchAll(ctx context.Context, wanted []*dialect.Block) error {
+// fill fetches one after the other, so that each is read only as far as the others left room. A URL that comes again is
+// not fetched again, but its bytes are sent again, and count.
+func (f *fetcher) fill(ctx context.Context, wanted []*dialect.Block) error {
+	select {
+	case f.turns <- struct{}{}:
+		defer func() { <-f.turns }()
+	case <-ctx.Done():
+		e := wire.Server(503, "upstream_unavailable", "The gateway is fetching URLs for too many other requests.", ctx.Err())
+		e.Failover, e.Retry = true, time.Second
+		return e
+	}
+	left := maxFetched
+	had := map[string]fetched{}
 	for _, b := range wanted {
-		kind, data, err := c.fetcher.get(ctx, b.Path, b.Media.URL)
-		if err != nil {
-			return err
+		got, again := had[b.Media.URL]
+		if !again {
+			kind, data, err := f.get(ctx, b.Path, b.Media.URL, left)
+			if err != nil {
+				return err
+			}
+			got = fetchedAs(kind, data)
+			had[b.Media.URL] = got
+		}
+		if left -= got.size; left < 0 {
+			return tooLarge(b.Path, 0)
 		}
 		m := *b.Media
-		m.URL, m.Type = "", kind
-		if slices.Contains([]string{"text/plain", "text/markdown", "text/csv", "text/html"}, kind) {
-			m.Text = string(data)
-		} else {
-			m.Data = base64.StdEncoding.EncodeToString(data)
-		}
+		m.URL, m.Type, m.Text, m.Data = "", got.kind, got.text, got.data
 		b.Media = &m
 	}
 	return nil
+}
+
+// fetched is what a URL led to: a text, or base64 of anything else.
+type fetched struct {
+	kind, text, data string
+	size             int // in bytes, as it came
+}
+
+func fetchedAs(kind string, data []byte) fetched {
+	if slices.Contains([]string{"text/plain", "text/markdown", "text/csv", "text/html"}, kind) {
+		return fetched{kind: kind, text: string(data), size: len(data)}
+	}
+	return fetched{kind: kind, data: base64.StdEncoding.EncodeToString(data), size: len(data)}
 }

@@ -82,7 +82,7 @@ func TestFetch(t *testing.T) {
 		"/missing": "could not be fetched", "/large": "more than 20 MiB", "/said": "more than 20 MiB", "/cut": "could not be fetched",
 		"/1": "image/png", "/3": "image/png", "/4": "could not be fetched", "/loop": "could not be fetched", "/file": "could not be fetched", "/user": "could not be fetched",
 	} {
-		mimeType, data, err := f.get(t.Context(), "messages[0].content[1]", server.URL+path+"?signature=s3cret")
+		mimeType, data, err := f.get(t.Context(), "messages[0].content[1]", server.URL+path+"?signature=s3cret", maxFetched)
 		if err == nil {
 			if mimeType != want || len(data) == 0 {
 				t.Errorf("%s: %s of %d bytes, want %s", path, mimeType, len(data), want)
@@ -114,7 +114,7 @@ func TestFetchRefusesURLs(t *testing.T) {
 	f := newFetcher(anywhere(&n))
 	for _, u := range []string{"", "file:///etc/passwd", "ftp://example.com/a", "gopher://example.com", "data:text/plain,x", "//example.com/a", "http://", "https:///a",
 		"http://user@example.com/", "https://user:password@example.com/", "http://exa mple.com/", "http://[::1", "unix:/run/x"} {
-		_, _, err := f.get(t.Context(), "image", u)
+		_, _, err := f.get(t.Context(), "image", u, maxFetched)
 		var e *wire.Error
 		if !errors.As(err, &e) || e.Status != 400 || e.Param != "image" {
 			t.Errorf("%s: %v", u, err)
@@ -147,7 +147,7 @@ func TestFetchChecksAddresses(t *testing.T) {
 		f := newFetcher(row.allowed)
 		var first string
 		for _, u := range row.urls {
-			_, _, err := f.get(t.Context(), "image", u)
+			_, _, err := f.get(t.Context(), "image", u, maxFetched)
 			var e *wire.Error
 			if !errors.As(err, &e) || !strings.Contains(e.Message, "could not be fetched") {
 				t.Fatalf("%s %s: %v", name, u, err)
@@ -173,7 +173,7 @@ func TestFetchIsCalledOff(t *testing.T) {
 	}))
 	defer server.Close()
 	n := 0
-	if _, _, err := newFetcher(anywhere(&n)).get(ctx, "image", server.URL); err != context.Canceled {
+	if _, _, err := newFetcher(anywhere(&n)).get(ctx, "image", server.URL, maxFetched); err != context.Canceled {
 		t.Error(err)
 	}
 }

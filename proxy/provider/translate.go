@@ -60,11 +60,12 @@ func (c *Client) prepare(call *Call) (err error) {
 		call.through.Note("anthropic-beta")
 	}
 	call.query = nil
-	switch {
-	case c.kind.to == dialect.Chat:
+	switch c.kind.to {
+	case dialect.Chat:
 		call.path = "/chat/completions"
-	case c.kind.to == dialect.Messages:
+	case dialect.Messages:
 		call.path = "/messages"
+	case dialect.Converse: // the model is in it
 	}
 	return c.fetchMedia(call)
 }

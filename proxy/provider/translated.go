@@ -156,6 +156,9 @@ func (t *translated) translate() {
 			t.see(name, data)
 		}
 	}
+	if w, ok := t.writer.(interface{ Full() bool }); ok && t.err == nil && w.Full() {
+		t.fail(upstreamError(dialect.ErrTooLarge))
+	}
 	if rest := copy(b, b[at:]); rest > 0 {
 		*t.in = b[:rest]
 		return
@@ -343,7 +346,7 @@ func nextFrame(b []byte) (name string, data []byte, n int, err error) {
 	case "event":
 		return aliasOf(f.eventType), f.payload, n, nil
 	case "exception":
-		return aliasOf(f.exceptionType), f.payload, n, nil
+		return "exception:" + string(f.exceptionType), f.payload, n, nil
 	}
 	return "", nil, 0, fmt.Errorf("event stream: %s %s: %s", f.messageType, f.errorCode, f.errorMessage)
 }

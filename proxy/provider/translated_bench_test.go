@@ -56,11 +56,11 @@ type pipe interface {
 	open() error
 }
 
-func benchmarkPipe(b *testing.B, stream []byte, make func(io.Reader) pipe) {
-	buf := make4k()
+func benchmarkPipe(b *testing.B, stream []byte, through func(io.Reader) pipe) {
+	buf := make([]byte, 4096)
 	b.ReportAllocs()
 	for b.Loop() {
-		p := make(&piecewise{stream})
+		p := through(&piecewise{stream})
 		err := p.open()
 		for err == nil {
 			_, err = p.Read(buf)
@@ -72,8 +72,6 @@ func benchmarkPipe(b *testing.B, stream []byte, make func(io.Reader) pipe) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/deltas, "ns/delta")
 }
-
-func make4k() []byte { return make([]byte, 4096) }
 
 // piecewise gives one event or so at each read, as a model at work does.
 type piecewise struct{ left []byte }

@@ -26,18 +26,16 @@ var (
 	ErrTooLong   = errors.New("the conversation is too long")
 )
 
-// A thread's bounds: turns, and bytes of their items.
-const (
-	mostTurns = 1000
-	mostBytes = 64 << 20
-)
+// mostTurns bounds a thread.
+const mostTurns = 1000
 
 // Put keeps a response and returns once it is durable. When ctx ends before, it may or may not be kept.
 func (s *Store) Put(ctx context.Context, r *Response) error {
 	return s.write(ctx, func(ctx context.Context, tx *sql.Tx) error { return put(ctx, tx, r) })
 }
 
-// Remember keeps a response without waiting, unless too much is waiting already: see Dropped. r must not change any more.
+// Remember keeps a response without waiting. It is lost only when too much is waiting already, at exit when the database
+// still fails, or when the response is another tenant's: see Dropped and OnDrop. r must not change any more.
 func (s *Store) Remember(r *Response) {
 	s.post(func(ctx context.Context, tx *sql.Tx) error { return put(ctx, tx, r) })
 }
@@ -107,28 +105,48 @@ func (s *Store) Delete(ctx context.Context, tenant, id string) (found bool, err 
 	return <-result, nil
 }
 
-// Thread returns the conversation that ends with a response, the oldest first, without the bodies. Each response of it must
-// be the tenant's and be kept here.
-func (s *Store) Thread(ctx context.Context, tenant, id string) ([]Response, error) {
+// Thread returns the conversation that ends with a response, the oldest first: what went in and what came out, most bytes of
+// it together. Each response of it must be the tenant's and be kept here.
+func (s *Store) Thread(ctx context.Context, tenant, id string, most int) ([]Response, error) {
 	var thread []Response
-	for size := 0; id != ""; {
-		r, err := s.Get(ctx, tenant, id)
-		if err == nil && r.Body == nil {
-			err = ErrElsewhere
+	for left := most; id != ""; {
+		r, err := s.turn(ctx, tenant, id, left)
+		if err == nil && len(thread) == mostTurns {
+			err = fmt.Errorf("%w: more than %d turns", ErrTooLong, mostTurns)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("response %s: %w", id, err)
 		}
-		size += len(r.Input) + len(r.Output)
-		if len(thread) == mostTurns || size > mostBytes {
-			return nil, fmt.Errorf("response %s: %w: more than %d turns or %d MiB", id, ErrTooLong, mostTurns, mostBytes>>20)
-		}
-		r.Body = nil
-		thread = append(thread, *r)
+		left -= len(r.Input) + len(r.Output)
+		thread = append(thread, r)
 		id = r.Previous
 	}
 	slices.Reverse(thread)
 	return thread, nil
+}
+
+// turn reads what a thread needs of a response, if it is not more than most bytes. The database tells lengths without
+// reading what is so long.
+func (s *Store) turn(ctx context.Context, tenant, id string, most int) (Response, error) {
+	r := Response{ID: id, Tenant: tenant}
+	var kept, fits bool
+	err := s.db.QueryRowContext(ctx, `
+		SELECT previous, here, size <= $1, CASE WHEN size <= $1 THEN input END, CASE WHEN size <= $1 THEN output END
+		FROM (SELECT previous, input, output, LENGTH(body) IS NOT NULL AS here,
+				COALESCE(LENGTH(input), 0) + COALESCE(LENGTH(output), 0) AS size
+			FROM responses WHERE id = $2 AND tenant = $3 AND (expires = 0 OR expires > $4)) AS turn`,
+		most, id, tenant, millis(s.now())).Scan(&r.Previous, &kept, &fits, &r.Input, &r.Output)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return r, ErrUnknown
+	case err != nil:
+		return r, outOfTime(ctx, err)
+	case !kept:
+		return r, ErrElsewhere
+	case !fits:
+		return r, fmt.Errorf("%w: it does not fit into the bytes that are left, %d", ErrTooLong, most)
+	}
+	return r, nil
 }
 
 // purged is how many rows one transaction deletes: those who write wait for it.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -65,7 +66,7 @@ func TestTenants(t *testing.T) {
 	if err := s.Put(t.Context(), &Response{ID: "resp_a", Tenant: "b", Body: []byte("x")}); err == nil {
 		t.Error("took another's place")
 	}
-	if _, err := s.Thread(t.Context(), "b", "resp_b"); !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), "resp_a") {
+	if _, err := s.Thread(t.Context(), "b", "resp_b", 1000); !errors.Is(err, ErrUnknown) || !strings.Contains(err.Error(), "resp_a") {
 		t.Errorf("a thread into another's: %v", err)
 	}
 	if tenant, _, ok, err := s.Owner(t.Context(), "resp_a"); tenant != "a" || !ok || err != nil {
@@ -91,7 +92,7 @@ func TestThread(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	thread, err := s.Thread(t.Context(), "a", "resp_3")
+	thread, err := s.Thread(t.Context(), "a", "resp_3", 1000)
 	if err != nil || len(thread) != 4 {
 		t.Fatalf("%+v, %v", thread, err)
 	}
@@ -100,10 +101,10 @@ func TestThread(t *testing.T) {
 			t.Errorf("turn %d: %s", i, r.Input)
 		}
 	}
-	if thread, err := s.Thread(t.Context(), "a", fmt.Sprint("resp_", mostTurns-1)); err != nil || len(thread) != mostTurns {
+	if thread, err := s.Thread(t.Context(), "a", fmt.Sprint("resp_", mostTurns-1), 1<<20); err != nil || len(thread) != mostTurns {
 		t.Errorf("%d turns, %v", len(thread), err)
 	}
-	if _, err := s.Thread(t.Context(), "a", fmt.Sprint("resp_", mostTurns+1)); !errors.Is(err, ErrTooLong) {
+	if _, err := s.Thread(t.Context(), "a", fmt.Sprint("resp_", mostTurns+1), 1<<20); !errors.Is(err, ErrTooLong) {
 		t.Errorf("too many turns: %v", err)
 	}
 	for _, r := range []*Response{
@@ -111,17 +112,50 @@ func TestThread(t *testing.T) {
 		{ID: "resp_loop", Tenant: "a", Body: []byte("{}"), Previous: "resp_loop"},
 		{ID: "resp_far", Tenant: "a", Provider: "openai"},
 		{ID: "resp_onward", Tenant: "a", Body: []byte("{}"), Previous: "resp_far"},
-		{ID: "resp_big", Tenant: "a", Body: []byte("{}"), Input: make([]byte, mostBytes/2+1)},
-		{ID: "resp_bigger", Tenant: "a", Body: []byte("{}"), Input: make([]byte, mostBytes/2), Previous: "resp_big"},
+		{ID: "resp_big", Tenant: "a", Body: []byte("{}"), Input: make([]byte, 501)},
+		{ID: "resp_bigger", Tenant: "a", Body: []byte("{}"), Input: make([]byte, 500), Previous: "resp_big"},
 	} {
 		if err := s.Put(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for id, want := range map[string]error{"resp_gap": ErrUnknown, "resp_loop": ErrTooLong, "resp_onward": ErrElsewhere, "resp_bigger": ErrTooLong} {
-		if _, err := s.Thread(t.Context(), "a", id); !errors.Is(err, want) {
+		if _, err := s.Thread(t.Context(), "a", id, 1000); !errors.Is(err, want) {
 			t.Errorf("%s: %v", id, err)
 		}
+	}
+}
+
+// A thread reads neither the responses themselves nor what is too long for it.
+func TestThreadReadsItemsOnly(t *testing.T) {
+	s := opened(t, "sqlite:"+file(t))
+	const large = 4 << 20
+	for i := range 4 {
+		r := &Response{ID: fmt.Sprint("resp_", i), Tenant: "a", Body: make([]byte, large), Input: []byte("[1]"), Output: []byte("[2]")}
+		if i > 0 {
+			r.Previous = fmt.Sprint("resp_", i-1)
+		}
+		if err := s.Put(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Put(t.Context(), &Response{ID: "resp_long", Tenant: "a", Body: []byte("{}"), Input: make([]byte, large), Output: make([]byte, large)}); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	thread, err := s.Thread(t.Context(), "a", "resp_3", 24)
+	_, tooLong := s.Thread(t.Context(), "a", "resp_long", 1000)
+	_, tooMany := s.Thread(t.Context(), "a", "resp_3", 23)
+	runtime.ReadMemStats(&after)
+	if err != nil || len(thread) != 4 || thread[0].ID != "resp_0" || thread[0].Body != nil || string(thread[3].Output) != "[2]" {
+		t.Errorf("%+v, %v", thread, err)
+	}
+	if !errors.Is(tooLong, ErrTooLong) || !errors.Is(tooMany, ErrTooLong) {
+		t.Errorf("%v, %v", tooLong, tooMany)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > large/2 {
+		t.Errorf("%d bytes were read", n)
 	}
 }
 

@@ -3,6 +3,7 @@
 package state
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -15,13 +16,19 @@ import (
 
 // Store is an open database.
 type Store struct {
+	// OnDrop, if set before the first write, is told why a write that nobody waits for was lost: once a minute at most.
+	OnDrop func(error)
+
 	db      *sql.DB
+	pin     *sql.Conn // keeps a database in memory, which goes with the last connection to it; else nil
 	queue   chan *write
 	quit    chan struct{} // closed: nothing more is taken
 	ended   chan struct{} // closed: all that was taken is written
 	once    sync.Once
 	ctx     context.Context // of the transactions, which must not end with one caller's patience
 	dropped atomic.Int64
+	told    atomic.Int64 // when OnDrop was told, in unix milliseconds
+	failed  backlog
 	now     func() time.Time
 	every   time.Duration // between two looks for what has expired
 }
@@ -30,7 +37,7 @@ type Store struct {
 type write struct {
 	ctx  context.Context // of who waits; nil: nobody does
 	do   func(context.Context, *sql.Tx) error
-	done chan error // has room for the outcome
+	done chan error // of who waits; has room for the outcome
 }
 
 const (
@@ -41,7 +48,11 @@ const (
 // ErrClosed is the error of a Store that is closed.
 var ErrClosed = errors.New("the state database is closed")
 
-// Open opens the database that url names, sqlite:PATH, and creates it when there is none. A PATH of :memory: is for tests.
+// ErrReadOnly is the error of Open where nothing can be created or written.
+var ErrReadOnly = errors.New("set stores.state to sqlite: and a file that the gateway may create and write, or to sqlite::memory: to keep nothing")
+
+// Open opens the database that url names, sqlite:PATH, and creates it when there is none. What sqlite::memory: holds is lost
+// at exit, and nobody else's.
 func Open(ctx context.Context, url string) (*Store, error) {
 	return open(ctx, url, time.Now, time.Minute)
 }
@@ -51,31 +62,39 @@ func open(ctx context.Context, url string, now func() time.Time, every time.Dura
 	if !ok || path == "" {
 		return nil, fmt.Errorf("state database %q: it must be sqlite:PATH", url)
 	}
-	db, err := openSQLite(path)
-	if err != nil {
-		return nil, fmt.Errorf("state database %s: %w", path, err)
+	db, pin, err := openSQLite(ctx, path)
+	if err == nil {
+		if err = migrate(ctx, db); err != nil {
+			_ = closeAll(pin, db)
+		}
 	}
-	if err := migrate(ctx, db); err != nil {
-		_ = db.Close()
+	switch {
+	case readOnly(err):
+		return nil, fmt.Errorf("state database %s: %w: %w", path, err, ErrReadOnly)
+	case err != nil:
 		return nil, fmt.Errorf("state database %s: %w", path, err)
 	}
 	s := &Store{
-		db: db, now: now, every: every, ctx: context.WithoutCancel(ctx),
+		db: db, pin: pin, now: now, every: every, ctx: context.WithoutCancel(ctx),
 		queue: make(chan *write, queued), quit: make(chan struct{}), ended: make(chan struct{}),
 	}
 	go s.run()
 	return s, nil
 }
 
-// Close waits until all that was taken is written.
+// Close waits until all that was taken is written, or was tried a last time.
 func (s *Store) Close() error {
 	s.once.Do(func() { close(s.quit) })
 	<-s.ended
-	return s.db.Close()
+	return closeAll(s.pin, s.db)
 }
 
-// Dropped counts what was not written because too much was waiting, and nobody was waiting for it.
-func (s *Store) Dropped() int64 { return s.dropped.Load() }
+func closeAll(pin *sql.Conn, db *sql.DB) error {
+	if pin == nil {
+		return db.Close()
+	}
+	return errors.Join(pin.Close(), db.Close())
+}
 
 // Flush returns once all that was remembered before is durable.
 func (s *Store) Flush(ctx context.Context) error {
@@ -112,17 +131,6 @@ func (s *Store) write(ctx context.Context, do func(context.Context, *sql.Tx) err
 	}
 }
 
-// post is write for what nobody waits for.
-func (s *Store) post(do func(context.Context, *sql.Tx) error) {
-	select {
-	case <-s.quit:
-	case s.queue <- &write{do: do, done: make(chan error, 1)}:
-		return
-	default:
-	}
-	s.dropped.Add(1)
-}
-
 // run is the goroutine that writes.
 func (s *Store) run() {
 	defer close(s.ended)
@@ -132,13 +140,13 @@ func (s *Store) run() {
 	for {
 		select {
 		case w := <-s.queue:
-			s.commit(s.gather(w))
+			s.take(s.gather(w, grouped))
+		case <-s.failed.due:
+			s.commit(nil)
 		case <-tick.C:
 			behind = true
 		case <-s.quit:
-			for len(s.queue) > 0 {
-				s.commit(s.gather(<-s.queue))
-			}
+			s.finish()
 			return
 		}
 		for more := behind; more; more = behind && len(s.queue) == 0 {
@@ -148,9 +156,9 @@ func (s *Store) run() {
 }
 
 // gather takes what else is waiting.
-func (s *Store) gather(first *write) []*write {
+func (s *Store) gather(first *write, most int) []*write {
 	group := []*write{first}
-	for len(group) < grouped {
+	for len(group) < most {
 		select {
 		case w := <-s.queue:
 			group = append(group, w)
@@ -161,8 +169,10 @@ func (s *Store) gather(first *write) []*write {
 	return group
 }
 
-// commit makes a group of changes in one transaction. One that fails, or whose caller has left, does not hold up the others.
+// commit makes a group of changes in one transaction, after those that failed before. One that fails, or whose caller has
+// left, does not hold up the others.
 func (s *Store) commit(group []*write) {
+	group = append(s.failed.writes, group...)
 	outcome := make([]error, len(group))
 	err := transact(s.ctx, s.db, func(tx *sql.Tx) error {
 		for i, w := range group {
@@ -174,15 +184,21 @@ func (s *Store) commit(group []*write) {
 		}
 		return nil
 	})
-	for i, w := range group {
-		if err != nil {
-			outcome[i] = fmt.Errorf("state database: %w", err)
-		}
-		if outcome[i] != nil && w.ctx == nil {
-			s.dropped.Add(1)
-		}
-		w.done <- outcome[i]
+	if err != nil {
+		err = fmt.Errorf("state database: %w", err)
 	}
+	s.failed.writes = nil
+	for i, w := range group {
+		switch {
+		case w.ctx != nil:
+			w.done <- cmp.Or(err, outcome[i])
+		case err != nil:
+			s.keep(w)
+		case outcome[i] != nil: // for its own sake: it would fail again
+			s.drop(outcome[i])
+		}
+	}
+	s.failed.rest(err)
 }
 
 func transact(ctx context.Context, db *sql.DB, do func(*sql.Tx) error) error {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"os"
@@ -206,7 +207,7 @@ func writeUntilKilled(path string) {
 func TestLocked(t *testing.T) {
 	path := file(t)
 	s := opened(t, "sqlite:"+path)
-	other, err := openSQLite(path)
+	other, _, err := openSQLite(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,6 +236,27 @@ func TestLocked(t *testing.T) {
 	}
 	if err := s.Put(t.Context(), &Response{ID: "resp_2", Tenant: "a"}); err != nil {
 		t.Errorf("after the lock: %v", err)
+	}
+}
+
+// A database in memory lives as long as its store, whatever becomes of its connections, and is no other store's.
+func TestMemory(t *testing.T) {
+	s, other := opened(t, "sqlite::memory:"), opened(t, "sqlite::memory:")
+	if err := s.Put(t.Context(), &Response{ID: "resp_1", Tenant: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := s.db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Raw(func(any) error { return driver.ErrBadConn }); err != driver.ErrBadConn {
+		t.Fatal(err)
+	}
+	if _, err := s.Get(t.Context(), "a", "resp_1"); err != nil {
+		t.Errorf("lost with a connection: %v", err)
+	}
+	if _, err := other.Get(t.Context(), "a", "resp_1"); !errors.Is(err, ErrUnknown) {
+		t.Errorf("in another store: %v", err)
 	}
 }
 

@@ -1,0 +1,98 @@
+package state
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"time"
+)
+
+// Writes that nobody waits for are tried again when their transaction fails: a database that stalls for a moment must not
+// cost what they say. They come first in every transaction that follows, so that order holds: what a Delete has deleted
+// does not come back. Those who wait never wait for more than the attempt that is under way.
+
+// backlog is what was posted and has failed. Only the goroutine that writes uses it.
+type backlog struct {
+	writes []*write
+	due    <-chan time.Time // of the next attempt; nil: nothing has failed
+	pause  time.Duration
+}
+
+const (
+	firstPause = 50 * time.Millisecond
+	lastPause  = 5 * time.Second
+)
+
+var (
+	errFull   = errors.New("too much is waiting to be written")
+	errAtExit = errors.New("it could not be written before the end")
+)
+
+// Dropped counts what was lost though nobody was told by an error: see Remember.
+func (s *Store) Dropped() int64 { return s.dropped.Load() }
+
+// post is write for what nobody waits for.
+func (s *Store) post(do func(context.Context, *sql.Tx) error) {
+	select {
+	case <-s.quit:
+		s.drop(ErrClosed)
+		return
+	default:
+	}
+	select {
+	case s.queue <- &write{do: do}:
+	default:
+		s.drop(errFull)
+	}
+}
+
+func (s *Store) drop(cause error) {
+	s.dropped.Add(1)
+	last, now := s.told.Load(), s.now().UnixMilli()
+	if s.OnDrop != nil && (last == 0 || now-last >= time.Minute.Milliseconds()) && s.told.CompareAndSwap(last, now) {
+		s.OnDrop(cause)
+	}
+}
+
+// take commits a group, unless the database fails and nobody waits: then there is time until the next attempt.
+func (s *Store) take(group []*write) {
+	if s.failed.due == nil || slices.ContainsFunc(group, func(w *write) bool { return w.ctx != nil }) {
+		s.commit(group)
+		return
+	}
+	for _, w := range group {
+		s.keep(w)
+	}
+}
+
+// keep puts a posted write aside for the next transaction.
+func (s *Store) keep(w *write) {
+	if len(s.failed.writes) == queued {
+		s.drop(errFull)
+		return
+	}
+	s.failed.writes = append(s.failed.writes, w)
+}
+
+// rest waits longer after each failure.
+func (b *backlog) rest(err error) {
+	if err == nil || len(b.writes) == 0 {
+		b.due, b.pause = nil, 0
+		return
+	}
+	b.pause = min(max(2*b.pause, firstPause), lastPause)
+	b.due = time.After(b.pause)
+}
+
+// finish writes what is left, all at once: a database that stalls must not hold up the end for long.
+func (s *Store) finish() {
+	if len(s.queue) > 0 {
+		s.commit(s.gather(<-s.queue, queued+1))
+	} else if len(s.failed.writes) > 0 {
+		s.commit(nil)
+	}
+	for range s.failed.writes {
+		s.drop(errAtExit)
+	}
+}

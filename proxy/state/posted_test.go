@@ -1,0 +1,165 @@
+package state
+
+import (
+	"database/sql"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// stalled is a store whose database another program has locked, until free is called. It finds out at once.
+func stalled(t *testing.T) (s *Store, path string, free func()) {
+	t.Helper()
+	path = file(t)
+	s, err := Open(t.Context(), "sqlite:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.db.SetMaxOpenConns(1)
+	if _, err := s.db.Exec(`PRAGMA busy_timeout = 0`); err != nil {
+		t.Fatal(err)
+	}
+	other, _, err := openSQLite(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx, err := other.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	free = sync.OnceFunc(func() {
+		if err := tx.Rollback(); err != nil {
+			t.Error(err)
+		}
+		if err := other.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		free()
+		if err := s.Close(); err != nil && err != sql.ErrConnDone {
+			t.Error(err)
+		}
+	})
+	return s, path, free
+}
+
+// remember posts n responses from the first on, and has the store try to write them.
+func remember(t *testing.T, s *Store, first, n int) {
+	t.Helper()
+	for i := range n {
+		s.Remember(&Response{ID: fmt.Sprint("resp_", first+i), Tenant: "a", Provider: "openai"})
+	}
+	if err := s.Flush(t.Context()); err == nil || !strings.Contains(err.Error(), "locked") {
+		t.Fatalf("the database is not locked: %v", err)
+	}
+}
+
+func known(t *testing.T, s *Store, id string) bool {
+	t.Helper()
+	_, _, ok, err := s.Owner(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ok
+}
+
+func TestRememberOutlivesAStall(t *testing.T) {
+	s, _, free := stalled(t)
+	remember(t, s, 0, 1)
+	s.Remember(&Response{ID: "resp_1", Tenant: "a", Provider: "openai"})
+	free()
+	for deadline := time.Now().Add(10 * time.Second); !(known(t, s, "resp_0") && known(t, s, "resp_1")); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("not written when the database was back")
+		}
+	}
+	if s.Dropped() != 0 {
+		t.Errorf("%d dropped", s.Dropped())
+	}
+}
+
+// What comes after a write that failed comes after it still, and all that failed is written with the next that waits.
+func TestStallKeepsOrder(t *testing.T) {
+	s, _, free := stalled(t)
+	const many = 3 * grouped
+	remember(t, s, 0, many)
+	free()
+	if found, err := s.Delete(t.Context(), "a", "resp_0"); !found || err != nil {
+		t.Errorf("what was remembered is not there to be deleted: %v", err)
+	}
+	if n := count(t, s); n != many-1 {
+		t.Errorf("%d rows, want %d", n, many-1)
+	}
+	if err := s.Put(t.Context(), &Response{ID: "resp_1", Tenant: "a", Provider: "azure"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, provider, _, err := s.Owner(t.Context(), "resp_1"); provider != "azure" || err != nil || known(t, s, "resp_0") {
+		t.Errorf("%s, %v: an earlier write came later", provider, err)
+	}
+}
+
+func TestCloseTriesOnceMore(t *testing.T) {
+	s, path, free := stalled(t)
+	remember(t, s, 0, 3)
+	free()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if again := opened(t, "sqlite:"+path); count(t, again) != 3 {
+		t.Errorf("%d of 3 are there", count(t, again))
+	}
+	s, path, free = stalled(t)
+	var told []error
+	s.OnDrop = func(err error) { told = append(told, err) }
+	remember(t, s, 0, 3)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	free()
+	if again := opened(t, "sqlite:"+path); count(t, again) != 0 || s.Dropped() != 3 || len(told) != 1 {
+		t.Errorf("%d are there, %d dropped, told %v", count(t, again), s.Dropped(), told)
+	}
+}
+
+func TestStallHoldsSoMuch(t *testing.T) {
+	s, _, free := stalled(t)
+	var told []error
+	s.OnDrop = func(err error) { told = append(told, err) }
+	const part = queued / 2
+	for i := range 5 {
+		remember(t, s, i*part, part)
+	}
+	if s.Dropped() != 3*part || len(told) != 1 || told[0] != errFull {
+		t.Errorf("%d dropped, told %v", s.Dropped(), told)
+	}
+	free()
+	if err := s.Flush(t.Context()); err != nil || count(t, s) != queued || !known(t, s, "resp_0") {
+		t.Errorf("%d rows, %v", count(t, s), err)
+	}
+}
+
+// What fails for its own sake is not tried again.
+func TestRememberAnothers(t *testing.T) {
+	s := opened(t, "sqlite::memory:")
+	var told []error
+	s.OnDrop = func(err error) { told = append(told, err) }
+	if err := s.Put(t.Context(), &Response{ID: "resp_1", Tenant: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	s.Remember(&Response{ID: "resp_1", Tenant: "b"})
+	s.Remember(&Response{ID: "resp_2", Tenant: "b"})
+	for range 2 {
+		if err := s.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.Dropped() != 1 || len(told) != 1 || !strings.Contains(told[0].Error(), "resp_1 is another tenant's") || !known(t, s, "resp_2") {
+		t.Errorf("%d dropped, told %v", s.Dropped(), told)
+	}
+}
