@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"jarvis-gateway/proxy/wire"
 )
 
 // chatCall is a tool call that the server may go on with. Most servers write one call after another; some begin several
@@ -52,6 +54,9 @@ func (r *chatReader) function(index int, id, function string, to []Event) (_ []E
 			name = plain(value)
 		case "arguments":
 			arguments = value
+			if strings.HasPrefix(value, "{") { // some servers send the object itself
+				arguments = string(wire.AppendString(nil, value))
+			}
 		}
 	}
 	r.called = true

@@ -103,7 +103,11 @@ func (a *Answer) cite(c Citation) {
 
 // calledBlock is a tool call. Its input is what the model wrote: the writers must not trust it to be JSON.
 func calledBlock(id string, function gjson.Result) Block {
-	input := function.Get("arguments").Str
+	arguments := function.Get("arguments")
+	input := arguments.Str
+	if arguments.IsObject() { // some servers send the object itself
+		input = arguments.Raw
+	}
 	if input == "" {
 		input = "{}"
 	}
