@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -218,36 +217,25 @@ func (c *Client) receiveForeign(call *Call, reply *wire.Reply) error {
 	return err
 }
 
-// warning lists what was left out, for a header: members of one list count as one, what cannot stand in a header is
-// replaced, and the rest of a long list is counted, as clients take only so much header.
+// warning lists what was left out, for a header: what cannot stand in one is replaced, and the rest of a long list is only
+// counted, as clients take only so much header.
 func warning(dropped []string) []byte {
 	const most = 1000
-	text, last, more := []byte("dropped: "), "", 0
-	for _, path := range dropped {
-		shown := strings.Map(func(r rune) rune {
-			if r < '!' || r > '~' || r == ',' {
-				return '?'
-			}
-			return r
-		}, listIndex.ReplaceAllString(path, "[]"))
-		switch {
-		case shown == last:
-		case len(text)+len(shown) > most:
-			more++
-		case last == "":
-			text = append(text, shown...)
-		default:
-			text = append(append(text, ", "...), shown...)
+	text := []byte("dropped: ")
+	for i, path := range dropped {
+		if len(text)+len(path) > most {
+			return fmt.Appendf(text, "and %d more", len(dropped)-i)
 		}
-		last = shown
+		for _, r := range path {
+			if r < '!' || r > '~' || r == ',' {
+				r = '?'
+			}
+			text = append(text, byte(r))
+		}
+		text = append(text, ", "...)
 	}
-	if more > 0 {
-		text = fmt.Appendf(text, ", and %d more", more)
-	}
-	return text
+	return bytes.TrimSuffix(text, []byte(", "))
 }
-
-var listIndex = regexp.MustCompile(`\[\d+\]`)
 
 var (
 	typeFrames    = []byte("application/vnd.amazon.eventstream")

@@ -37,8 +37,8 @@ func TestNoSuchRoute(t *testing.T) {
 
 func TestWarning(t *testing.T) {
 	for want, dropped := range map[string][]string{
-		"dropped: seed, tools[].x, a??b": {"seed", "tools[0].x", "tools[17].x", "a\r\nb"},
-		"dropped: ?????":                 {"你好\x00\x7f,"},
+		"dropped: seed, tools[0].x, tools[17].x, a??b": {"seed", "tools[0].x", "tools[17].x", "a\r\nb"},
+		"dropped: ?????": {"你好\x00\x7f,"},
 	} {
 		if got := string(warning(dropped)); got != want {
 			t.Errorf("%q: %q, want %q", dropped, got, want)
