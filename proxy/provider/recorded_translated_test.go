@@ -2,7 +2,6 @@ package provider
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -40,33 +39,7 @@ func translatedOf(from io.Reader, provider string, client wire.Kind) *translated
 	return &translated{client: c, res: r.res, call: call, reader: call.through.Reader(), writer: call.through.Writer()}
 }
 
-// drain reads a stream to its end, in reads of the given size.
-func (t *translated) drain(size int) (p passed) {
-	t.res.close = func(reuse bool) { p.reuse = reuse }
-	err := t.open()
-	p.opened = err == nil
-	buf := make([]byte, size)
-	var out []byte
-	for err == nil {
-		var n int
-		n, err = t.Read(buf)
-		out = append(out, buf[:n]...)
-		if n == 0 && err == nil {
-			panic("BUG: an empty read")
-		}
-	}
-	p.out = string(out)
-	var known *wire.Error
-	switch {
-	case errors.As(err, &known):
-		p.code = known.Reason()
-	case err != io.EOF:
-		p.code = err.Error()
-	}
-	p.usage, p.told = t.Usage(), t.Failure() != nil
-	_ = t.Close() // never fails
-	return p
-}
+func (t *translated) drain(size int) passed { return drain(t, t.res, size) }
 
 // recordedStreams are the recorded streams of Anthropic and Bedrock, as they came over the wire, by their names.
 func recordedStreams(t *testing.T) map[string][]byte {

@@ -45,16 +45,25 @@ func (p passed) String() string {
 	return fmt.Sprintf("%+q", []any{p.opened, p.out, p.code, p.usage, p.told})
 }
 
+func (r *relay) drain(size int) passed { return drain(r, r.res, size) }
+
+// stream is a relay or a translation.
+type stream interface {
+	wire.Stream
+	open() error
+	Failure() error
+}
+
 // drain reads a stream to its end, in reads of the given size.
-func (r *relay) drain(size int) (p passed) {
-	r.res.close = func(reuse bool) { p.reuse = reuse }
-	err := r.open()
+func drain(s stream, res *response, size int) (p passed) {
+	res.close = func(reuse bool) { p.reuse = reuse }
+	err := s.open()
 	p.opened = err == nil
 	buf := make([]byte, size)
 	var out []byte
 	for err == nil {
 		var n int
-		n, err = r.Read(buf)
+		n, err = s.Read(buf)
 		out = append(out, buf[:n]...)
 		if n == 0 && err == nil {
 			panic("BUG: an empty read")
@@ -68,8 +77,8 @@ func (r *relay) drain(size int) (p passed) {
 	case err != io.EOF:
 		p.code = err.Error()
 	}
-	p.usage, p.told = r.Usage(), r.Failure() != nil
-	_ = r.Close() // never fails
+	p.usage, p.told = s.Usage(), s.Failure() != nil
+	_ = s.Close() // never fails
 	return p
 }
 

@@ -50,17 +50,11 @@ var streamsOf = map[string]func() []byte{
 	},
 }
 
-// pipe is either kind of stream.
-type pipe interface {
-	io.ReadCloser
-	open() error
-}
-
-func benchmarkPipe(b *testing.B, stream []byte, through func(io.Reader) pipe) {
+func benchmarkStream(b *testing.B, answer []byte, through func(io.Reader) stream) {
 	buf := make([]byte, 4096)
 	b.ReportAllocs()
 	for b.Loop() {
-		p := through(&piecewise{stream})
+		p := through(&piecewise{answer})
 		err := p.open()
 		for err == nil {
 			_, err = p.Read(buf)
@@ -88,11 +82,11 @@ func (r *piecewise) Read(p []byte) (int, error) {
 func BenchmarkDelta(b *testing.B) {
 	names := map[wire.Kind]string{wire.Chat: "chat", wire.Message: "messages", wire.Response: "responses"}
 	for _, provider := range []string{"openai", "anthropic", "bedrock"} {
-		stream := streamsOf[provider]()
+		answer := streamsOf[provider]()
 		for _, client := range []wire.Kind{wire.Chat, wire.Message, wire.Response} {
 			native := kinds[provider].speaks(client) && client != wire.Response
 			b.Run(fmt.Sprintf("%s/%s/native=%t", provider, names[client], native), func(b *testing.B) {
-				benchmarkPipe(b, bytes.Clone(stream), func(from io.Reader) pipe {
+				benchmarkStream(b, bytes.Clone(answer), func(from io.Reader) stream {
 					if native {
 						return relayOf(from, "Connection: close", client)
 					}
