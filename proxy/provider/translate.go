@@ -111,10 +111,12 @@ func (c *Client) named(call *Call) string {
 
 // ShownModel is a model's name as clients may see it: an ARN tells the operator's account.
 func ShownModel(name string) string {
-	if strings.HasPrefix(name, "arn:") {
-		return name[strings.LastIndexAny(name, "/:")+1:]
+	if !strings.HasPrefix(name, "arn:") {
+		return name
 	}
-	return name
+	parts := strings.SplitN(name, ":", 6) // arn:partition:service:region:account:resource
+	resource := parts[len(parts)-1]
+	return resource[strings.LastIndexByte(resource, '/')+1:]
 }
 
 // newID makes an answer's id where the provider has none that fits: a response's is the gateway's to keep, and Converse

@@ -35,6 +35,21 @@ func TestNoSuchRoute(t *testing.T) {
 	}
 }
 
+func TestShownModel(t *testing.T) {
+	for name, want := range map[string]string{
+		"gpt-4o":              "gpt-4o",
+		"us.anthropic.c-v1:0": "us.anthropic.c-v1:0",
+		"arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.c-v1:0": "us.anthropic.c-v1:0",
+		"arn:aws:bedrock:us-east-1::foundation-model/anthropic.c-v1:0:200k":            "anthropic.c-v1:0:200k",
+		"arn:aws:sagemaker:us-east-1:123456789012:endpoint/mine":                       "mine",
+		"arn:123456789012": "123456789012",
+	} {
+		if got := ShownModel(name); got != want {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}
+
 func TestWarning(t *testing.T) {
 	for want, dropped := range map[string][]string{
 		"dropped: seed, tools[0].x, tools[17].x, a??b": {"seed", "tools[0].x", "tools[17].x", "a\r\nb"},
