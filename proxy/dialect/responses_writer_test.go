@@ -253,7 +253,7 @@ func TestResponsesRecorded(t *testing.T) {
 				if rec.whole != nil {
 					a, err := w.t.Reader().Whole(rec.whole)
 					if err != nil {
-						t.Skip(err)
+						t.Fatal(err)
 					}
 					out := w.Whole(nil, a)
 					checkSchema(t, "Response", string(out))
@@ -261,8 +261,11 @@ func TestResponsesRecorded(t *testing.T) {
 					return
 				}
 				events, err := play(t, w.t.Reader(), rec.events)
+				if spliced := strings.HasPrefix(rec.name, "spliced"); err != nil && spliced {
+					return // two answers in one are an error: see messagesReader
+				}
 				if err != nil {
-					t.Skip(err)
+					t.Fatal(err)
 				}
 				final := checkResponses(t, written(w, events), events)
 				again := responsesTo(t, responsesAll).Whole(nil, gather(t, events))
