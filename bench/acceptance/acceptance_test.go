@@ -97,6 +97,11 @@ func TestOfficialClients(t *testing.T) {
 				results[i] = p.test(t, l, path, all)
 			})
 		}
+		t.Run("README", func(t *testing.T) {
+			t.Parallel()
+			langs["Python"].need(t)
+			testReadme(t, langs["Python"], path)
+		})
 	})
 	t.Log("\n" + table(langs, results))
 }

@@ -19,7 +19,7 @@ const tenantKey = "jv-acceptance-0123456789abcdef0123456789"
 
 // generated are the models whose answers the simulated providers make up, by the name that clients ask for.
 var generated = map[string]string{
-	"gpt": "openai", "azure-gpt": "azure", "azure-v1-gpt": "azure-v1", "llama": "gpu",
+	"gpt": "openai", "gpt-4o-mini": "openai", "sonnet": "anthropic", "azure-gpt": "azure", "azure-v1-gpt": "azure-v1", "llama": "gpu",
 	"embedder": "openai", "azure-embedder": "azure", "llama-embedder": "gpu",
 	"tts": "openai", "whisper": "openai", "gpt-4o-transcribe": "openai", "gpt-image-1": "openai", "azure-whisper": "azure",
 	"chat-llama": "gpu-chat", "claude-sonnet-4-5": "anthropic", "claude-opus-4-7": "anthropic", "lenient-claude-sonnet-4-5": "anthropic-lenient",
