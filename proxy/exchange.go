@@ -140,14 +140,14 @@ func (x *exchange) finish() {
 	x.body, x.asked, x.model = wire.Body{}, "", "" // a connection that idles must not hold the last request
 }
 
-// usage is what the answer cost. Where the provider did not say, the prompt is taken for a token per four bytes.
+// usage is what the answer cost. Where the provider did not say, the prompt is estimated.
 func (x *exchange) usage() wire.Usage {
 	u := x.reply.Usage
 	if x.reply.Stream != nil {
 		u = x.reply.Stream.Usage()
 	}
 	if u.Estimated && u.Prompt == 0 {
-		u.Prompt = int64(x.body.Len()+3) / 4
+		u.Prompt = x.body.PromptTokens()
 	}
 	return u
 }

@@ -209,6 +209,6 @@ func sniff(data []byte, declared string) string {
 
 func unfetched(path, why string, cause error) *wire.Error {
 	e := wire.Invalid(path, "%s: the URL cannot be used, because %s. Send the content itself as base64.", path, why)
-	e.Code, e.Err = "invalid_url", cause
+	e.Code, e.Err, e.Failover = "invalid_url", cause, true // a provider that takes URLs may come next
 	return e
 }

@@ -22,7 +22,9 @@ func (c *Client) fetchMedia(call *Call) error {
 		return nil
 	case len(wanted) > maxURLs:
 		path := wanted[maxURLs].Path
-		return wire.Invalid(path, "%s: at most %d URLs are fetched for a request. Send the content itself as base64.", path, maxURLs)
+		e := wire.Invalid(path, "%s: at most %d URLs are fetched for a request. Send the content itself as base64.", path, maxURLs)
+		e.Code, e.Failover = "invalid_url", true
+		return e
 	}
 	ctx, cancel := context.WithDeadline(context.Background(), call.Begun.Add(call.Timeout.Total))
 	defer cancel()
