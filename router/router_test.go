@@ -1,13 +1,10 @@
 package router
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"jarvis-gateway/proxy/wire"
 )
 
 func TestFind(t *testing.T) {
@@ -83,34 +80,5 @@ func TestNewNamesEveryMistake(t *testing.T) {
 	}
 	if err != nil && strings.Contains(err.Error(), "right") {
 		t.Errorf("a right entry is blamed: %v", err)
-	}
-}
-
-func TestDo(t *testing.T) {
-	r, err := New(map[string]Model{"chat": {Targets: []TargetConfig{{Provider: "a"}, {Provider: "b"}, {Provider: "c"}}}}, []string{"a", "b", "c"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	down := &wire.Error{Status: 502, Failover: true}
-	mistake := &wire.Error{Status: 400}
-	other := errors.New("aborted")
-	for _, test := range []struct {
-		results  []error
-		provider string
-		attempts int
-		err      error
-	}{
-		{[]error{nil}, "a", 1, nil},
-		{[]error{down, nil}, "b", 2, nil},
-		{[]error{down, down, down}, "c", 3, down},
-		{[]error{mistake}, "a", 1, mistake},
-		{[]error{down, other}, "b", 2, other},
-	} {
-		route, _ := r.Find("chat")
-		n := 0
-		target, attempts, err := route.Do(func(*Target) error { n++; return test.results[n-1] })
-		if target.Provider != test.provider || attempts != test.attempts || !errors.Is(err, test.err) || n != attempts {
-			t.Errorf("%v: %s after %d, %v", test.results, target.Provider, attempts, err)
-		}
 	}
 }

@@ -90,7 +90,7 @@ func TestFetch(t *testing.T) {
 			continue
 		}
 		var e *wire.Error
-		if !errors.As(err, &e) || e.Status != 400 || e.Param != "messages[0].content[1]" || e.Failover {
+		if !errors.As(err, &e) || e.Status != 400 || e.Param != "messages[0].content[1]" || !e.Failover {
 			t.Fatalf("%s: %#v", path, err)
 		}
 		if !strings.Contains(e.Message, want) || strings.Contains(e.Error(), "secret") || strings.Contains(e.Error(), "s3cret") {
