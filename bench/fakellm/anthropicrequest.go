@@ -105,7 +105,7 @@ func (c *claude) fields(root gjson.Result) []string {
 	for _, t := range root.Get("tools").Array() {
 		names = append(names, t.Get("name").Str)
 		if t.Get("input_schema").Exists() {
-			c.tools = append(c.tools, tool{name: t.Get("name").Str, schema: t.Get("input_schema")})
+			c.tools = append(c.tools, tool{name: t.Get("name").Str, schema: t.Get("input_schema"), strict: t.Get("strict").Bool()})
 		}
 	}
 	return names
@@ -199,7 +199,7 @@ func (c *claude) wrong(x *exchange, root gjson.Result, names []string) string {
 	c.said = merged(c.said)
 	for _, wrong := range []string{
 		c.empty(), c.paired(), c.offered(names), tooManyMarkers(markers(root, "cache_control")), c.sampling(model), c.thoughts(),
-		c.thinkingRules(model), ending,
+		c.thinkingRules(model), c.strictRules(), ending,
 	} {
 		if wrong != "" {
 			return wrong

@@ -333,6 +333,57 @@ func tooManyMarkers(n int) string {
 	return fmt.Sprintf("A maximum of 4 blocks with cache_control may be provided. Found %d.", n)
 }
 
+// strictRules are the limits over all strict tools together with the schema of the answer.
+// https://platform.claude.com/docs/en/build-with-claude/structured-outputs#schema-complexity-limits
+func (c *claude) strictRules() string {
+	optional, unions := countSchema(c.schema.Get("schema"))
+	strict := 0
+	for _, t := range c.tools {
+		if t.strict {
+			strict++
+			o, u := countSchema(t.schema)
+			optional, unions = optional+o, unions+u
+		}
+	}
+	switch {
+	case strict > 20:
+		return fmt.Sprintf("Too many strict tools (%d). The maximum number of strict tools supported is 20. Try reducing the number of tools marked as strict.", strict)
+	case optional > 24:
+		return fmt.Sprintf("Schemas contains too many optional parameters (%d), which would make grammar compilation inefficient. Reduce the number of optional parameters in your tool schemas (limit: 24).", optional)
+	case unions > 16:
+		return fmt.Sprintf("Schemas contains too many parameters with union types (%d parameters with type arrays or anyOf). This causes exponential compilation cost. Reduce the number of nullable or union-typed parameters (limit: 16 parameters with unions).", unions)
+	}
+	return ""
+}
+
+// countSchema counts the properties in a schema, wherever they are, that are optional and that have several types.
+func countSchema(v gjson.Result) (optional, unions int) {
+	required := v.Get("required").Array()
+	v.Get("properties").ForEach(func(name, p gjson.Result) bool {
+		if !slices.ContainsFunc(required, func(r gjson.Result) bool { return r.Str == name.Str }) {
+			optional++
+		}
+		if p.Get("anyOf").Exists() || p.Get("type").IsArray() {
+			unions++
+		}
+		return true
+	})
+	inner := func(v gjson.Result) {
+		o, u := countSchema(v)
+		optional, unions = optional+o, unions+u
+	}
+	for _, name := range []string{"properties", "$defs", "definitions", "anyOf", "allOf"} {
+		v.Get(name).ForEach(func(_, v gjson.Result) bool {
+			inner(v)
+			return true
+		})
+	}
+	if items := v.Get("items"); items.IsObject() {
+		inner(items)
+	}
+	return optional, unions
+}
+
 // billed counts the conversation, and remembers what was said last.
 func (c *claude) billed(x *exchange) {
 	for i := range c.said {

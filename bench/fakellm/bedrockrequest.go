@@ -147,7 +147,7 @@ func (c *converse) fields(root gjson.Result) {
 	c.tooled = root.Get("toolConfig").IsObject()
 	for _, t := range root.Get("toolConfig.tools").Array() {
 		if spec := t.Get("toolSpec"); spec.Exists() {
-			c.tools = append(c.tools, tool{name: spec.Get("name").Str, schema: spec.Get("inputSchema.json")})
+			c.tools = append(c.tools, tool{name: spec.Get("name").Str, schema: spec.Get("inputSchema.json"), strict: spec.Get("strict").Bool()})
 		}
 	}
 	if choice := extra.Get("tool_choice"); choice.IsObject() { // Claude's own
@@ -332,7 +332,7 @@ func (c *converse) claudeWrong(root gjson.Result, model string) string {
 		limited.limit = 4096 // what a model allows itself by default
 	}
 	for _, w := range []string{
-		wrong, c.paired(), c.offered(names), tooManyMarkers(markers(root, "cachePoint")), c.sampling(model), c.thoughts(), limited.thinkingRules(model), c.ending(model),
+		wrong, c.paired(), c.offered(names), tooManyMarkers(markers(root, "cachePoint")), c.sampling(model), c.thoughts(), limited.thinkingRules(model), c.strictRules(), c.ending(model),
 	} {
 		if w != "" {
 			return w

@@ -41,6 +41,7 @@ type tool struct {
 	name   string
 	schema gjson.Result
 	custom bool
+	strict bool // Claude's input is bound to the schema
 }
 
 var chatRules = map[string]rule{

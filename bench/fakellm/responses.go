@@ -23,7 +23,7 @@ type turn struct {
 }
 
 var turnRules = map[string]rule{
-	"background": is(flag | null), "context_management": is(arr | null), "conversation": is(obj | str | null), "include": is(arr | null),
+	"background": is(flag | null), "client_metadata": is(obj | null), "context_management": is(arr | null), "conversation": is(obj | str | null), "include": is(arr | null),
 	"input": is(arr | str), "instructions": is(str | null), "max_output_tokens": between(whole|null, 16, 1<<30),
 	"max_tool_calls": is(whole | null), "metadata": is(obj | null), "model": is(str), "moderation": is(obj | null),
 	"parallel_tool_calls": is(flag | null), "previous_response_id": is(str | null), "prompt": is(obj | null),

@@ -17,6 +17,8 @@ func TestResponses(t *testing.T) {
 	want(t, "billed", s.WaitDone(1, patience)[0].Billed, Usage{Prompt: 10, Completion: 5, Reasoning: 2, Total: 15})
 	want(t, "instructions", got.get("instructions").Str, "be brief")
 
+	want(t, "of Codex", post(t, s, "/v1/responses", `{"model":"fake","input":"hello","client_metadata":{"x-codex-installation-id":"1"}}`).get("status").Str, "completed")
+
 	id := got.get("id").Str
 	want(t, "stored", do(t, s, "GET", "/v1/responses/"+id, "").get("output.1.content.0.text").Str, got.get("output.1.content.0.text").Str)
 	items := do(t, s, "GET", "/v1/responses/"+id+"/input_items", "")

@@ -25,6 +25,10 @@ func TestCarried(t *testing.T) {
 		`"tools":[{"type":"function","function":{"name":"f"},"cache_control":{"type":"ephemeral"}}],"cache_control":{"type":"ephemeral"},`).Replace(fiveMarkers)
 	const calls = `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b","tool_calls":[{"id":"c1","type":"custom","custom":{"name":"g","input":"x"}}]},{"role":"tool","tool_call_id":"c1","content":"r"},{"role":"user","content":"z"}]}`
 	const breaks = `{"prompt_cache_options":{"mode":"explicit"},"input":[{"role":"system","content":[{"type":"input_text","text":"s","prompt_cache_breakpoint":{"mode":"explicit"}}]},{"role":"user","content":[{"type":"input_text","text":"u","prompt_cache_breakpoint":{"mode":"explicit"}}]}]}`
+	const badCall = `{"input":[{"role":"user","content":"a"},{"type":"function_call","call_id":"c1","name":"f","arguments":"{bad"},{"type":"function_call_output","call_id":"c1","output":"r"}]}`
+	const ownItems = `{"input":[{"role":"user","content":"a"},{"type":"web_search_call","id":"ws","status":"completed"},{"type":"custom_tool_call","call_id":"c1","name":"patch","input":"x"},{"type":"function_call","call_id":"c2","name":"f","arguments":"{}"},{"type":"custom_tool_call_output","call_id":"c1","output":"ok"},{"type":"function_call_output","call_id":"c2","output":"r"}]}`
+	const found = `{"max_tokens":9,"messages":[{"role":"user","content":"a"},{"role":"assistant","content":[{"type":"tool_use","id":"1","name":"ToolSearch","input":{}}]},{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":[{"type":"tool_reference","tool_name":"Foo"}]}]}],"tools":[{"name":"ToolSearch","input_schema":{"type":"object"}},{"name":"Foo","input_schema":{"type":"object"}}]}`
+	const spaces = `{"input":[{"role":"user","content":"a"},{"type":"function_call","call_id":"c","namespace":"mcp__files","name":"read","arguments":"{}"},{"type":"function_call_output","call_id":"c","output":"r"}],"tools":[{"type":"namespace","name":"mcp__files","description":"Files.","tools":[{"type":"function","name":"read","parameters":{"type":"object"}}]}],"tool_choice":{"type":"function","namespace":"mcp__files","name":"read"}}`
 	const prefill = `{"max_tokens":9,"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"BEGUN"}]}`
 
 	for _, c := range []struct {
@@ -46,8 +50,8 @@ func TestCarried(t *testing.T) {
 		{name: "nor by its client", client: "chat", provider: "bedrock", model: llama, body: `{` + ask + `,"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"required"}`, want: "400 tool_choice"},
 		{name: "Mistral Large has any", client: "chat", provider: "bedrock", model: "mistral.mistral-large-2407-v1:0", body: `{` + ask + `,"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"function","function":{"name":"f"}}}`, want: `"toolChoice":{"any":{}}`},
 
-		{name: "five markers", client: "messages", provider: "bedrock", body: fiveMarkers, dropped: "tools[0].cache_control"},
-		{name: "five markers with one for all", client: "chat", provider: "anthropic", body: chatMarkers, dropped: "tools[0].cache_control"},
+		{name: "five markers", client: "messages", provider: "bedrock", body: fiveMarkers, dropped: "messages[0].content[0].cache_control"},
+		{name: "five markers with one for all", client: "chat", provider: "anthropic", body: chatMarkers, dropped: "messages[0].content[0].cache_control"},
 
 		{name: "the result of a call left out", client: "chat", provider: "anthropic", drop: true, body: calls, not: "tool_result", dropped: "messages[1].tool_calls[0] messages[2]"},
 		{name: "also for Bedrock", client: "chat", provider: "bedrock", drop: true, body: calls, not: "toolResult", dropped: "messages[1].tool_calls[0] messages[2]"},
@@ -67,6 +71,27 @@ func TestCarried(t *testing.T) {
 		{name: "in instructions", client: "responses", provider: "azure", model: "gpt-5.6", body: breaks, want: `{"role":"system","content":[{"type":"text","text":"s","prompt_cache_breakpoint":{"mode":"explicit"}}]}`},
 		{name: "and for one that does not", client: "responses", provider: "openai", body: breaks, not: "prompt_cache", dropped: "input[0].content[0].prompt_cache_breakpoint prompt_cache_options"},
 		{name: "harmless members of tools", client: "responses", provider: "anthropic", body: `{"input":[{"role":"user","content":"a"},{"type":"function_call","call_id":"c","name":"f","arguments":"{}","caller":{"type":"direct"}},{"type":"function_call_output","call_id":"c","output":"r"}],"tools":[{"type":"function","name":"f","allowed_callers":["direct"],"output_schema":{"type":"object"},"defer_loading":true}]}`, dropped: "tools[0].output_schema tools[0].defer_loading"},
+
+		{name: "arguments that are no JSON", client: "chat", provider: "anthropic", body: `{"messages":[{"role":"user","content":"a"},{"role":"assistant","tool_calls":[{"id":"c1","type":"function","function":{"name":"f","arguments":"{bad"}}]},{"role":"tool","tool_call_id":"c1","content":"r"}]}`, want: `"input":{"invalid_json":"{bad"}`, dropped: "messages[1].tool_calls[0].function.arguments"},
+		{name: "in the old form", client: "chat", provider: "bedrock", body: `{"messages":[{"role":"user","content":"a"},{"role":"assistant","function_call":{"name":"f","arguments":"[1]"}},{"role":"function","name":"f","content":"r"}]}`, want: `"input":{"invalid_json":"[1]"}`, dropped: "messages[1].function_call.arguments"},
+		{name: "in an item", client: "responses", provider: "bedrock", body: badCall, want: `"input":{"invalid_json":"{bad"}`, dropped: "input[1].arguments"},
+		{name: "for OpenAI as they are", client: "responses", provider: "openai", body: badCall, want: `"arguments":"{bad"`},
+		{name: "for vLLM as an object", client: "responses", provider: "vllm", body: badCall, want: `"arguments":"{\"invalid_json\":\"{bad\"}"`, dropped: "input[1].arguments"},
+
+		{name: "items of OpenAI's tools", client: "responses", provider: "openai", body: ownItems, want: "400 input[1]"},
+		{name: "left out", client: "responses", provider: "openai", drop: true, body: ownItems, want: `"tool_call_id":"c2"`, not: "c1", dropped: "input[1] input[2] input[4]"},
+		{name: "left out for Claude", client: "responses", provider: "anthropic", drop: true, body: ownItems, want: `"tool_use_id":"c2"`, not: "c1", dropped: "input[1] input[2] input[4]"},
+		{name: "left out for Bedrock", client: "responses", provider: "bedrock", drop: true, body: ownItems, want: `"toolUseId":"c2"`, not: "c1", dropped: "input[1] input[2] input[4]"},
+
+		{name: "wishes", client: "chat", provider: "anthropic", body: `{` + ask + `,"verbosity":"low","usage":{"include":true},"transforms":["middle-out"]}`, dropped: "verbosity usage transforms"},
+		{name: "wishes in the Responses API", client: "responses", provider: "vllm", body: `{"input":"a","text":{"verbosity":"low"},"truncation":"auto","client_metadata":{"x":"y"}}`, dropped: "text.verbosity truncation client_metadata"},
+		{name: "a tool that was found", client: "messages", provider: "openai", body: found, want: `"content":"Tool available: Foo"`},
+		{name: "a tool that was found, for Bedrock", client: "messages", provider: "bedrock", body: found, want: `"content":[{"text":"Tool available: Foo"}]`},
+
+		{name: "functions in namespaces", client: "responses", provider: "anthropic", body: spaces, want: `"tools":[{"name":"mcp__files__read","input_schema"`, dropped: "tools[0].description"},
+		{name: "a call of one", client: "responses", provider: "openai", body: spaces, want: `"function":{"name":"mcp__files__read","arguments":"{}"}`, dropped: "tools[0].description"},
+		{name: "a choice of one", client: "responses", provider: "bedrock", body: spaces, want: `"toolChoice":{"tool":{"name":"mcp__files__read"}}`, dropped: "tools[0].description"},
+		{name: "other tools in namespaces", client: "responses", provider: "openai", body: `{"input":"a","tools":[{"type":"namespace","name":"n","tools":[{"type":"custom","name":"x"}]}]}`, want: "400 tools[0].tools[0]"},
 
 		{name: "base64 with a line break at its end", client: "messages", provider: "openai", body: `{"max_tokens":9,"messages":[{"role":"user","content":[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"iVBORw0KGgo=\n"}}]}]}`, want: `base64,iVBORw0KGgo="`},
 		{name: "text as base64", client: "messages", provider: "vllm", body: `{"max_tokens":9,"messages":[{"role":"user","content":[{"type":"document","source":{"type":"base64","media_type":"text/plain","data":"aGVsbG8="}}]}]}`, want: `"hello"`},

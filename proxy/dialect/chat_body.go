@@ -82,7 +82,7 @@ func (w *chatBody) tooling() error {
 }
 
 func (w *chatBody) tool(tool *Tool) {
-	w.cached(tool.Cache, tool.Path)
+	w.cached(&Block{Cache: tool.Cache, Path: tool.Path})
 	if w.tools++; w.tools == 1 {
 		w.dst = append(key(w.dst, "tools"), '[')
 	}
@@ -101,10 +101,10 @@ func (w *chatBody) tool(tool *Tool) {
 }
 
 // cached names the first cache marker: these servers find out by themselves what they have seen before.
-func (w *chatBody) cached(marker, path string) {
-	if marker != "" && !w.markers {
+func (w *chatBody) cached(b *Block) {
+	if b.Cache != "" && !w.markers {
 		w.markers = true
-		w.note(w.markerPath(path))
+		w.note(w.markerPath(b))
 	}
 }
 

@@ -35,16 +35,7 @@ func (w *chatBody) messages() error {
 		return w.nothingLeft()
 	}
 	w.dst = append(w.dst, ']')
-	return nil
-}
-
-// nothingLeft is the error of a conversation of which nothing can be sent: to ask of it would be another question.
-func (w *chatBody) nothingLeft() error {
-	path := "messages"
-	if w.Request.From == wire.Response {
-		path = "input"
-	}
-	return wire.Invalid(path, "%s has nothing that can be sent to this model.", path)
+	return w.stillAsks()
 }
 
 // withoutPrefill is the conversation without the last turn that the client began for the model, which Anthropic's API has
@@ -81,7 +72,7 @@ func (w *chatBody) onlyText(blocks []Block, why string) (string, error) {
 	var texts []string
 	for i := range blocks {
 		b := &blocks[i]
-		w.cached(b.Cache, b.Path)
+		w.cached(b)
 		if b.Kind == Text {
 			texts = append(texts, b.Text)
 		} else if err := w.refuse(b.Path, why); err != nil {
@@ -125,7 +116,7 @@ const failed = "The tool reported an error."
 // result writes a tool's result as a message. Its pictures and documents, which the protocol does not allow there, come
 // in the user's message that follows: see user.
 func (w *chatBody) result(b *Block) error {
-	w.cached(b.Cache, b.Path)
+	w.cached(b)
 	var texts []string
 	if b.IsError {
 		texts = append(texts, failed)
@@ -138,7 +129,9 @@ func (w *chatBody) result(b *Block) error {
 		case Image, Document, Audio:
 			texts = append(texts, "(See the attachment in the next message.)")
 		default:
-			if err := w.refuse(c.Path, "a tool's result cannot hold it"); err != nil {
+			if text, ok := w.toolReference(c, chatNames); ok {
+				texts = append(texts, text)
+			} else if err := w.refuse(c.Path, "a tool's result cannot hold it"); err != nil {
 				return err
 			}
 		}
@@ -161,7 +154,7 @@ func (w *chatBody) user(turn *Turn) error {
 		return nil
 	}
 	if len(turn.Blocks) == 1 && turn.Blocks[0].Kind == Text && !w.hasBreakpoint(turn.Blocks) {
-		w.cached(turn.Blocks[0].Cache, turn.Blocks[0].Path)
+		w.cached(&turn.Blocks[0])
 		w.dst = append(field(w.dst, "content", turn.Blocks[0].Text), '}')
 		return nil
 	}
@@ -392,7 +385,7 @@ func (w *chatBody) gather(blocks []Block, s *said) error {
 	var text strings.Builder
 	for i := range blocks {
 		b := &blocks[i]
-		w.cached(b.Cache, b.Path)
+		w.cached(b)
 		switch b.Kind {
 		case Text, Refusal:
 			text.WriteString(b.Text)
@@ -423,7 +416,11 @@ func (w *chatBody) calls(list []*Block) {
 		w.dst = field(append(comma(w.dst), '{'), "id", toolID(b.ID, chatIDs))
 		w.dst = append(w.dst, `,"type":"function","function":{`...)
 		w.dst = field(w.dst, "name", w.toolName(b.Name, chatNames))
-		w.dst = append(field(w.dst, "arguments", b.Input), "}}"...)
+		input := b.Input
+		if w.vllm { // its chat templates want an object, OpenAI's models just their own words
+			input = w.callInput(b)
+		}
+		w.dst = append(field(w.dst, "arguments", input), "}}"...)
 	}
 	w.dst = append(w.dst, ']')
 }

@@ -127,7 +127,8 @@ var chatDefaults = map[string]string{
 }
 
 // chatHints change nothing of what the answer says.
-var chatHints = []string{"store", "metadata", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "cache_control", "prediction"}
+var chatHints = []string{"store", "metadata", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "cache_control", "prediction",
+	"verbosity", "truncation", "transforms", "usage"}
 
 // extra keeps a member of the request that has no place in Request.
 func (r *chatRequest) extra(path string, v gjson.Result) {

@@ -45,8 +45,6 @@ func TestChatMalformed(t *testing.T) {
 		{answers(`"tool_calls":{}`), "messages[1].tool_calls", "must be a list, not an object"},
 		{answers(`"tool_calls":[{"type":"function","function":{"name":"f","arguments":"{}"}}]`), "messages[1].tool_calls[0].id", "id is missing"},
 		{answers(`"tool_calls":[{"id":"c","function":{"arguments":"{}"}}]`), "messages[1].tool_calls[0].function.name", "name is missing"},
-		{answers(`"tool_calls":[{"id":"c","function":{"name":"f","arguments":"{"}}]`), "messages[1].tool_calls[0].function.arguments", "messages[1].tool_calls[0].function.arguments must be the text of a JSON object."},
-		{answers(`"tool_calls":[{"id":"c","function":{"name":"f","arguments":"[]"}}]`), "messages[1].tool_calls[0].function.arguments", "must be the text of a JSON object"},
 		{answers(`"tool_calls":[{"id":"c","function":{"name":"f","arguments":{"a":1}}}]`), "messages[1].tool_calls[0].function.arguments", "must be a string, not an object"},
 		{answers(`"name":"a"`), "messages[1].content", "is missing"},
 		{answers(`"content":"x","reasoning_details":{}`), "messages[1].reasoning_details", "must be a list"},
@@ -110,6 +108,7 @@ func TestChatMalformed(t *testing.T) {
 func FuzzReadChat(f *testing.F) {
 	f.Add([]byte(`{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}]}]}`))
 	f.Add([]byte(`{"model":"m","messages":[{"role":"assistant","tool_calls":[{"id":"a","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"a","content":"x"}]}`))
+	f.Add([]byte(`{"model":"m","messages":[{"role":"user","content":[{"type":"image_uml","image_url":{"url":"data:irage/png;base64,AA=="}}]}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		if _, err := wire.Parse(body); err != nil {
 			return
@@ -125,6 +124,9 @@ func FuzzReadChat(f *testing.F) {
 		for _, kind := range []string{"openai", "vllm"} {
 			tr := &Translation{Request: r, To: Chat, Provider: kind, Model: "gpt-5.2", Drop: true}
 			out, err := tr.AppendRequest(nil)
+			if errors.As(err, &e) && e.Code == "nothing_left" {
+				continue
+			}
 			if err != nil {
 				t.Fatalf("refused with drop: %v", err)
 			}

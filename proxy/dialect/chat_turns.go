@@ -1,7 +1,6 @@
 package dialect
 
 import (
-	"cmp"
 	"encoding/base64"
 	"strconv"
 	"strings"
@@ -52,7 +51,8 @@ func (r *chatRequest) readMessage(path string, v gjson.Result) error {
 		return err
 	}
 	if cache := v.Get("cache_control"); cache.IsObject() && len(turn.Blocks) > 0 {
-		turn.Blocks[len(turn.Blocks)-1].Cache = cache.Raw
+		marked := &turn.Blocks[len(turn.Blocks)-1]
+		marked.Cache, marked.CachePath = cache.Raw, path+".cache_control"
 	}
 	r.add(turn)
 	return nil
@@ -133,8 +133,8 @@ func (r *chatRequest) readPart(path string, v gjson.Result, echoed bool) (b Bloc
 	if cache := v.Get("cache_control"); cache.IsObject() {
 		b.Cache = cache.Raw
 	}
-	if v.Get(cacheBreakpoint).IsObject() {
-		b.Cache = cmp.Or(b.Cache, `{"type":"ephemeral"}`)
+	if v.Get(cacheBreakpoint).IsObject() && b.Cache == "" {
+		b.Cache, b.CachePath = `{"type":"ephemeral"}`, path+"."+cacheBreakpoint
 	}
 	switch kind {
 	case "text", "input_text", "output_text":
@@ -347,13 +347,8 @@ func (r *chatRequest) readCall(path string, v gjson.Result) (b Block, err error)
 	if args.Type == gjson.Null || args.Type == gjson.String && strings.TrimSpace(args.Str) == "" {
 		return b, nil
 	}
-	if b.Input, err = wantString(path+".arguments", args); err != nil {
-		return b, err
-	}
-	if !valid([]byte(b.Input)) || !gjson.Parse(b.Input).IsObject() {
-		return b, wire.Invalid(path+".arguments", "%s must be the text of a JSON object.", path+".arguments")
-	}
-	return b, nil
+	b.Input, err = wantString(path+".arguments", args)
+	return b, err
 }
 
 func (r *chatRequest) readToolResult(path string, v gjson.Result) ([]Block, error) {

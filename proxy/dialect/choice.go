@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -40,13 +41,39 @@ func nameOf(tool *Tool) string {
 
 // refuseBlock is refuse for a part of a conversation. Of a call that is left out the result is, too: see orphan.
 func (t *Translation) refuseBlock(b *Block, why string) error {
-	if id := gjson.Get(b.Raw, "id").Str; b.Kind == Other && id != "" {
-		if t.uncalled == nil {
-			t.uncalled = map[string]bool{}
+	for _, name := range []string{"id", "call_id"} {
+		if id := gjson.Get(b.Raw, name).Str; b.Kind == Other && id != "" {
+			if t.uncalled == nil {
+				t.uncalled = map[string]bool{}
+			}
+			t.uncalled[id] = true
 		}
-		t.uncalled[id] = true
+	}
+	if b.Kind == Other && t.Request.From == wire.Response {
+		why = "items of this type are understood only by OpenAI's own Responses API"
 	}
 	return t.refuse(b.Path, why)
+}
+
+// callInput is a call's input as a JSON object, and names the place where the client sent what is none.
+func (t *Translation) callInput(b *Block) string {
+	input := inputObject(b.Input)
+	if input != b.Input && !blank(b.Input) {
+		path := b.Path + ".arguments"
+		if t.Request.From == wire.Chat && !strings.HasSuffix(b.Path, ".function_call") {
+			path = b.Path + ".function.arguments"
+		}
+		t.note(path)
+	}
+	return input
+}
+
+// toolReference is the text that stands for what a search for tools found, where the protocol has no such block.
+func (t *Translation) toolReference(b *Block, most int) (text string, ok bool) {
+	if t.Request.From != wire.Message || b.Kind != Other || gjson.Get(b.Raw, "type").Str != "tool_reference" {
+		return "", false
+	}
+	return "Tool available: " + t.toolName(gjson.Get(b.Raw, "tool_name").Str, most), true
 }
 
 // orphan reports whether a block is the result of a call that was left out, and names it.

@@ -35,6 +35,9 @@ func (c *converseRequest) appendMessages(dst []byte) ([]byte, error) {
 		dst, err = c.appendTurns(dst, turns[:n], n == len(turns))
 		turns = turns[n:]
 	}
+	if err == nil {
+		err = c.stillAsks()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +98,7 @@ func (c *converseRequest) appendBlock(dst []byte, role string, b *Block) ([]byte
 	if len(dst) == start {
 		c.message = was
 		if b.Cache != "" {
-			c.note(c.markerPath(b.Path))
+			c.note(c.markerPath(b))
 		}
 		return dst[:before], nil
 	}
@@ -105,11 +108,11 @@ func (c *converseRequest) appendBlock(dst []byte, role string, b *Block) ([]byte
 // appendMarker writes the cache marker of a block, or of what is in a result, which can only be marked as a whole.
 func (c *converseRequest) appendMarker(dst []byte, b *Block) []byte {
 	if b.Cache != "" && !c.unmarked[b.Path] {
-		return c.appendCache(dst, b.Path, b.Cache)
+		return c.appendCache(dst, b)
 	}
 	for i := range b.Content {
 		if part := &b.Content[i]; part.Cache != "" && !c.unmarked[part.Path] {
-			return c.appendCache(dst, part.Path, part.Cache)
+			return c.appendCache(dst, part)
 		}
 	}
 	return dst
@@ -161,7 +164,7 @@ func (c *converseRequest) appendContent(dst []byte, role string, b *Block) ([]by
 		dst = append(comma(dst), `{"toolUse":{`...)
 		dst = field(dst, "toolUseId", toolID(b.ID, mostConverseName))
 		dst = field(dst, "name", c.toolName(b.Name, mostConverseName))
-		return append(rawField(dst, "input", inputObject(b.Input)), '}', '}'), nil
+		return append(rawField(dst, "input", c.callInput(b)), '}', '}'), nil
 	case ToolResult:
 		if c.orphan(b) {
 			return dst, nil
@@ -210,7 +213,11 @@ func (c *converseRequest) appendResult(dst []byte, b *Block) (_ []byte, err erro
 			dst, err = c.appendMedia(dst, part)
 			c.message.document = has
 		default:
-			err = c.refuse(part.Path, "a result can only hold text, images and documents")
+			if text, ok := c.toolReference(part, mostConverseName); ok {
+				dst = appendConverseText(dst, text)
+			} else {
+				err = c.refuse(part.Path, "a result can only hold text, images and documents")
+			}
 		}
 		if err != nil {
 			return nil, err
@@ -233,11 +240,8 @@ func (c *converseRequest) appendResult(dst []byte, b *Block) (_ []byte, err erro
 // appendMedia writes an image, a document or a sound. Converse takes bytes, not addresses.
 func (c *converseRequest) appendMedia(dst []byte, b *Block) ([]byte, error) {
 	m := b.Media
-	switch {
-	case m.URL != "" && m.Data == "":
-		return dst, c.refuse(b.Path, "a URL cannot be sent: the bytes must be in the request")
-	case m.FileID != "" && m.Data == "":
-		return dst, c.refuse(b.Path, "files kept at another provider cannot be sent: the bytes must be in the request")
+	if why := c.unfit(b); why != "" {
+		return dst, c.refuse(b.Path, why)
 	}
 	if m.Data == "" && m.Text == "" {
 		return dst, wire.Invalid(b.Path, "%s is empty.", b.Path)
@@ -246,9 +250,6 @@ func (c *converseRequest) appendMedia(dst []byte, b *Block) ([]byte, error) {
 		c.note(b.Path + c.where(".image_url.detail", ".detail", ".detail"))
 	}
 	kind, format := converseFormat(b)
-	if format == "" || kind == "audio" && c.family == claudeFamily {
-		return dst, c.refuse(b.Path, fmt.Sprintf("media of type %q cannot be sent", cmp.Or(m.Type, "unknown")))
-	}
 	dst = append(key(append(comma(dst), '{'), kind), '{')
 	dst = field(dst, "format", format)
 	if kind == "document" {
@@ -263,6 +264,31 @@ func (c *converseRequest) appendMedia(dst []byte, b *Block) ([]byte, error) {
 		dst = base64.StdEncoding.AppendEncode(dst, []byte(m.Text))
 	}
 	return append(dst, `"}}}`...), nil
+}
+
+// unfit is why an image, a document or a sound cannot be sent; "" when it can.
+func (c *converseRequest) unfit(b *Block) string {
+	m := b.Media
+	kind, format := converseFormat(b)
+	switch {
+	case m.Data == "" && m.URL != "":
+		return "a URL cannot be sent: the bytes must be in the request"
+	case m.Data == "" && m.FileID != "":
+		return "files kept at another provider cannot be sent: the bytes must be in the request"
+	case m.Data == "" && m.Text == "": // which is an error of its own
+		return ""
+	case format == "" || kind == "audio" && c.family == claudeFamily:
+		return fmt.Sprintf("media of type %q cannot be sent", cmp.Or(m.Type, "unknown"))
+	}
+	return ""
+}
+
+// sends reports whether a block is sent.
+func (c *converseRequest) sends(b *Block, role Role) bool {
+	if b.Kind == Image || b.Kind == Document || b.Kind == Audio {
+		return role == RoleUser && c.unfit(b) == ""
+	}
+	return b.Kind != Other
 }
 
 // appendDocumentOptions writes what Anthropic's dialect has beside a document's source.

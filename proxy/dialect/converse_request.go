@@ -15,8 +15,9 @@ type converseRequest struct {
 	family    bedrockFamily
 	thought   thought // of Claude
 	maxTokens int64
-	native    bool   // the model can be bound to the JSON schema that is asked for
-	tools     []Tool // that can be sent
+	native    bool        // the model can be bound to the JSON schema that is asked for
+	strict    *strictness // of what has been written
+	tools     []Tool      // that can be sent
 
 	choice    Choice // what is left of the client's
 	called    bool   // the conversation has calls of tools or results: then Bedrock wants to be told of tools
@@ -81,7 +82,7 @@ func (t *Translation) appendConverse(dst []byte) ([]byte, error) {
 // converseRequest decides what depends on several members of the request.
 func (t *Translation) converseRequest() (*converseRequest, error) {
 	m := traitsOf(t.Model)
-	c := &converseRequest{Translation: t, model: m, family: bedrockFamilyOf(t.Model, m), documents: map[string]int{}}
+	c := &converseRequest{Translation: t, model: m, family: bedrockFamilyOf(t.Model, m), documents: map[string]int{}, strict: &strictness{}}
 	for _, turn := range t.Request.Turns {
 		c.called = c.called || slices.ContainsFunc(turn.Blocks, func(b Block) bool { return b.Kind == ToolUse || b.Kind == ToolResult })
 	}
@@ -92,7 +93,7 @@ func (t *Translation) converseRequest() (*converseRequest, error) {
 		return nil, err
 	}
 	if c.is(claudeFamily, novaFamily, nova2Family) {
-		t.limitMarkers(c.is(claudeFamily) && (c.callable() || c.called))
+		t.limitMarkers(c.is(claudeFamily) && (c.callable() || c.called), c.sends)
 	}
 	if c.family != claudeFamily {
 		return c, nil
@@ -153,18 +154,18 @@ func appendConverseText(dst []byte, text string) []byte {
 	return append(dst, '}')
 }
 
-// appendCache appends the block that says: the prompt up to here is to be cached. path is of what the client marked.
-func (c *converseRequest) appendCache(dst []byte, path, control string) []byte {
+// appendCache appends the block that says: the prompt up to here is to be cached, as the client marked b.
+func (c *converseRequest) appendCache(dst []byte, b *Block) []byte {
 	if !c.is(claudeFamily, novaFamily, nova2Family) {
-		c.note(c.markerPath(path))
+		c.note(c.markerPath(b))
 		return dst
 	}
 	dst = append(comma(dst), `{"cachePoint":{"type":"default"`...)
-	if ttl := parse([]byte(control)).Get("ttl").Str; ttl == "5m" || ttl == "1h" {
+	if ttl := parse([]byte(b.Cache)).Get("ttl").Str; ttl == "5m" || ttl == "1h" {
 		if c.is(claudeFamily) {
 			dst = field(dst, "ttl", ttl)
 		} else if ttl == "1h" {
-			c.note(c.markerPath(path) + ".ttl")
+			c.note(c.markerPath(b) + ".ttl")
 		}
 	}
 	return append(dst, '}', '}')

@@ -100,8 +100,8 @@ func (c *converseRequest) decideFormat() error {
 	switch {
 	case f == nil || f.Schema == "":
 		return nil
-	case c.binds(f.Schema) || c.model.jsonSchema && c.model.noForcing:
-		c.native = true
+	case c.binds(f.Schema) && (c.family != claudeFamily || strictnessOf(f.Schema).within()), c.model.jsonSchema && c.model.noForcing:
+		c.native, c.strict = true, strictnessOf(f.Schema)
 		return nil
 	case c.forced():
 		return nil
@@ -144,7 +144,7 @@ func (c *converseRequest) appendTools(dst []byte) ([]byte, error) {
 
 func (c *converseRequest) appendTool(dst []byte, tool *Tool) []byte {
 	strict := tool.Strict != nil && *tool.Strict
-	if strict && !c.binds(tool.Schema) {
+	if strict && !(c.binds(tool.Schema) && (c.family != claudeFamily || c.strict.admits(tool.Schema))) {
 		strict = false
 		c.note(tool.Path + ".strict")
 	}
@@ -152,9 +152,9 @@ func (c *converseRequest) appendTool(dst []byte, tool *Tool) []byte {
 	switch {
 	case tool.Cache == "" || c.unmarked[tool.Path]:
 	case c.is(claudeFamily):
-		dst = c.appendCache(dst, tool.Path, tool.Cache)
+		dst = c.appendCache(dst, &Block{Path: tool.Path, Cache: tool.Cache})
 	default: // Nova caches messages and instructions only
-		c.note(c.markerPath(tool.Path))
+		c.note(c.markerPath(&Block{Path: tool.Path}))
 	}
 	return dst
 }

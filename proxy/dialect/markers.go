@@ -11,10 +11,11 @@ import (
 // mostMarkers is how many places of a prompt Anthropic and Bedrock let a client mark for their caches.
 const mostMarkers = 4
 
-// limitMarkers finds the cache markers that cannot be sent, and names them: all but the last ones, in the order of the
-// prompt, which begins with the tools. A marker covers all that is before it, so that the later ones are worth more.
-func (t *Translation) limitMarkers(tools bool) {
-	m := markers{t, mostMarkers, nil}
+// limitMarkers finds the cache markers of what is sent that are too many, and names them. A marker covers all that is before
+// it, so that the later ones are worth more. But tools and instructions are what a client's requests have in common: the
+// conversation's markers go first, but for its last one. sent tells of a block whether it is sent.
+func (t *Translation) limitMarkers(tools bool, sent func(b *Block, role Role) bool) {
+	m := markers{Translation: t, room: mostMarkers, sent: sent}
 	for _, x := range t.Request.Extra {
 		if x.Path == "cache_control" && t.To == Messages {
 			m.room-- // it marks the end of the prompt
@@ -22,64 +23,81 @@ func (t *Translation) limitMarkers(tools bool) {
 	}
 	for i := range t.Request.Tools {
 		if tool := &t.Request.Tools[i]; tool.Raw != "" {
-			m.fixed(tool.Raw)
+			m.fixed(tool.Raw, tool.Path)
 		} else if tool.Cache != "" && tools {
-			m.paths = append(m.paths, tool.Path)
+			m.marked = append(m.marked, &Block{Path: tool.Path})
 		}
 	}
-	m.blocks(t.Request.System)
+	m.blocks(t.Request.System, RoleSystem)
+	before := len(m.marked)
 	for i := range t.Request.Turns {
-		m.blocks(t.Request.Turns[i].Blocks)
+		role := RoleUser // also of instructions there: see the writers
+		if t.Request.Turns[i].Role == RoleAssistant {
+			role = RoleAssistant
+		}
+		m.blocks(t.Request.Turns[i].Blocks, role)
 	}
-	for _, path := range m.paths[:max(len(m.paths)-max(m.room, 0), 0)] {
-		m.without(path)
+	excess := max(len(m.marked)-max(m.room, 0), 0)
+	talk := min(excess, max(len(m.marked)-before-1, 0))
+	for _, b := range m.marked[before:][:talk] {
+		m.without(b)
+	}
+	for _, b := range slices.Concat(m.marked[:before], m.marked[before+talk:])[:excess-talk] {
+		m.without(b)
 	}
 }
 
 // markers are those of a request, as they are being counted.
 type markers struct {
 	*Translation
-	room  int
-	paths []string // of what is marked
+	room   int
+	sent   func(b *Block, role Role) bool
+	marked []*Block
 }
 
-func (m *markers) blocks(list []Block) {
+func (m *markers) blocks(list []Block, role Role) {
 	for i := range list {
 		b := &list[i]
-		m.blocks(b.Content)
+		if b.Kind != Other && !m.sent(b, role) {
+			continue // it is named itself
+		}
+		m.blocks(b.Content, role)
 		switch {
 		case b.Cache == "":
 		case b.Kind == Other:
-			m.fixed(b.Raw)
-		case b.Kind == Thinking || b.Kind == Text && blank(b.Text): // one takes none, the other is not sent
-			m.without(b.Path)
+			m.fixed(b.Raw, b.Path)
+		case b.Kind == Thinking || (b.Kind == Text || b.Kind == Refusal) && blank(b.Text): // one takes none, the other is not sent
+			m.without(b)
 		default:
-			m.paths = append(m.paths, b.Path)
+			m.marked = append(m.marked, b)
 		}
 	}
 }
 
 // fixed counts the marker of an object that is sent as it is.
-func (m *markers) fixed(raw string) {
-	if m.To == Messages && gjson.Get(raw, "cache_control").IsObject() {
+func (m *markers) fixed(raw, path string) {
+	if m.To == Messages && !m.noted[path] && gjson.Get(raw, "cache_control").IsObject() {
 		m.room--
 	}
 }
 
-func (m *markers) without(path string) {
+func (m *markers) without(b *Block) {
 	if m.unmarked == nil {
 		m.unmarked = map[string]bool{}
 	}
-	m.unmarked[path] = true
-	m.note(m.markerPath(path))
+	m.unmarked[b.Path] = true
+	m.note(m.markerPath(b))
 }
 
-// markerPath is where the client marked what lies at path.
-func (t *Translation) markerPath(path string) string {
-	if t.Request.From == wire.Response {
-		return path + "." + cacheBreakpoint
+// markerPath is where the client marked a block, or a tool.
+func (t *Translation) markerPath(b *Block) string {
+	switch {
+	case b.CachePath != "":
+		return b.CachePath
+	case t.Request.From == wire.Response:
+		return b.Path + "." + cacheBreakpoint
 	}
-	return path + ".cache_control"
+	return b.Path + ".cache_control"
 }
 
 // hasBreakpoint reports whether blocks have a cache marker that can be written.
@@ -116,7 +134,7 @@ func (w *chatBody) markedPart(b *Block) error {
 	if b.Cache != "" && w.breaks && len(w.dst) > before {
 		w.dst = append(w.dst[:len(w.dst)-1], `,"prompt_cache_breakpoint":{"mode":"explicit"}}`...)
 	} else {
-		w.cached(b.Cache, b.Path)
+		w.cached(b)
 	}
 	return err
 }

@@ -35,7 +35,7 @@ func (t *Translation) appendMessages(dst []byte) ([]byte, error) {
 			return dst, err
 		}
 	}
-	t.limitMarkers(true)
+	t.limitMarkers(true, func(block *Block, _ Role) bool { return !t.noted[block.Path] })
 	dst = field(append(dst, '{'), "model", t.Model)
 	dst = intField(dst, "max_tokens", b.limit)
 	dst = b.appendSystem(dst)

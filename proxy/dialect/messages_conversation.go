@@ -39,6 +39,9 @@ func (b *messagesBody) readTurns() (err error) {
 	for _, turn := range b.turns {
 		slices.SortStableFunc(turn.Blocks, func(x, y Block) int { return last(x) - last(y) })
 	}
+	if err := b.stillAsks(); err != nil {
+		return err
+	}
 	b.bound()
 	return nil
 }
@@ -203,7 +206,7 @@ func (b *messagesBody) appendBlock(dst []byte, block *Block) []byte {
 	case ToolUse:
 		dst = field(append(dst, `{"type":"tool_use"`...), "id", toolID(block.ID, mostToolID))
 		dst = field(dst, "name", b.toolName(block.Name, mostToolName))
-		dst = append(key(dst, "input"), inputObject(block.Input)...)
+		dst = append(key(dst, "input"), b.callInput(block)...)
 	case ToolResult:
 		dst = field(append(dst, `{"type":"tool_result"`...), "tool_use_id", toolID(block.ID, mostToolID))
 		if len(block.Content) > 0 {

@@ -11,11 +11,15 @@ const mostToolName = 128
 
 // decideTools finds the tools and which of them the model may call.
 func (b *messagesBody) decideTools() error {
+	strict := &strictness{}
+	if b.nativeFormat() {
+		strict = strictnessOf(b.r.Format.Schema)
+	}
 	for _, tool := range b.r.Tools {
 		if tool.Raw == "" {
 			if tool.Schema == "" {
 				tool.Strict = nil // there is nothing to be strict about
-			} else if tool.Strict != nil && *tool.Strict && !(b.traits.jsonSchema && claudeSchema(tool.Schema)) {
+			} else if tool.Strict != nil && *tool.Strict && !(b.traits.jsonSchema && claudeSchema(tool.Schema) && strict.admits(tool.Schema)) {
 				b.note(tool.Path + ".strict")
 				tool.Strict = nil
 			}
@@ -78,7 +82,7 @@ func (b *messagesBody) decideFormat() error {
 	case f.Schema == "":
 		b.system = append(b.system, Block{Kind: Text, Text: "Answer with one JSON object and nothing else: no text around it and no code fence."})
 		return nil
-	case b.traits.jsonSchema && (claudeSchema(f.Schema) || b.traits.noForcing):
+	case b.nativeFormat():
 		b.format = f
 		return nil
 	case b.forced(): // the answer is a call, not text
@@ -94,6 +98,12 @@ func (b *messagesBody) decideFormat() error {
 	about := cmp.Or(f.Description, "Gives the final answer. Its input is what the user gets to see.")
 	b.tools = append(b.tools, Tool{Name: b.schema, Description: about, Schema: f.Schema})
 	return nil
+}
+
+// nativeFormat reports whether the model is asked for JSON natively.
+func (b *messagesBody) nativeFormat() bool {
+	f := b.r.Format
+	return f != nil && f.Schema != "" && b.traits.jsonSchema && (b.traits.noForcing || claudeSchema(f.Schema) && strictnessOf(f.Schema).within())
 }
 
 func (b *messagesBody) appendTools(dst []byte) []byte {

@@ -113,6 +113,10 @@ func (r messagesRequest) readBlock(path string, v gjson.Result) (b Block, err er
 		err = r.readToolUse(path, v, &b)
 	case "tool_result":
 		err = r.readToolResult(path, v, &b)
+	case "tool_reference":
+		b.Kind, b.Raw = Other, v.Raw
+		_, err = wantName(path+".tool_name", v.Get("tool_name"))
+		r.keepRest(path, v, false, "type", "cache_control", "tool_name")
 	default: // server tools, search results, and what is yet to come
 		b.Kind, b.Raw = Other, v.Raw
 	}

@@ -90,11 +90,12 @@ type Block struct {
 	Media     *Media     // of Image, Document, Audio
 	ID        string     // of ToolUse and ToolResult
 	Name      string     // of ToolUse
-	Input     string     // of ToolUse: a JSON object
+	Input     string     // of ToolUse: a JSON object, or what a model wrote in place of one
 	Content   []Block    // of ToolResult: Text, Image, Document
 	IsError   bool       // of ToolResult
 	Citations []Citation // of Text in an answer
 	Cache     string     // raw cache_control object: the prompt up to and with this block is to be cached; "" if not
+	CachePath string     // where the client wrote it, if not in this block as its dialect has it
 	Raw       string     // of Other; of Document and others the raw options a dialect has ("citations", "context")
 	Path      string     // where the client wrote it: "messages[2].content[0]"
 }

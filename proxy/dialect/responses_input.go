@@ -48,7 +48,29 @@ func (r *responsesRequest) item(path string, v gjson.Result) error {
 	case "":
 		return wanted(path+".type", "message, function_call, function_call_output or reasoning", kind)
 	}
-	return onlyOpenAI(path, "items of type "+described(kind)+" are understood")
+	r.other(Block{Kind: Other, Raw: v.Raw, Path: path}, strings.HasSuffix(kind.Str, "_output"), results)
+	return nil
+}
+
+// other keeps an item of OpenAI's own tools: the writers decide. output tells that it is what a tool answered, join that
+// the turn before holds results too.
+func (r *responsesRequest) other(b Block, output, join bool) {
+	var turn *Turn
+	if output {
+		turn = r.answered(b.Path, join)
+	} else {
+		turn = r.assistant(b.Path, false)
+	}
+	turn.Blocks = append(turn.Blocks, b)
+}
+
+// answered is the turn that results of tools go to. join: the turn before holds results too.
+func (r *responsesRequest) answered(path string, join bool) *Turn {
+	if !join {
+		r.Turns = append(r.Turns, Turn{Role: RoleUser, Path: path})
+	}
+	r.talked, r.results = true, true
+	return &r.Turns[len(r.Turns)-1]
 }
 
 // assistant is the turn that what the model said goes to: it says it in several items. Each message has a turn of its own,
@@ -195,6 +217,11 @@ func (r *responsesRequest) call(path string, v gjson.Result) (err error) {
 	if b.Name, err = wantName(path+".name", v.Get("name")); err != nil {
 		return err
 	}
+	namespace, err := optional(wantString, path+".namespace", v.Get("namespace"))
+	if err != nil {
+		return err
+	}
+	b.Name = r.responses.join(namespace, b.Name)
 	arguments := v.Get("arguments")
 	if b.Input, err = wantString(path+".arguments", arguments); err != nil {
 		return err
@@ -202,12 +229,9 @@ func (r *responsesRequest) call(path string, v gjson.Result) (err error) {
 	if strings.TrimSpace(b.Input) == "" {
 		b.Input = "{}"
 	}
-	if !valid([]byte(b.Input)) || !gjson.Parse(b.Input).IsObject() {
-		return wanted(path+".arguments", "the text of a JSON object", arguments)
-	}
 	turn := r.assistant(path, false)
 	turn.Blocks = append(turn.Blocks, b)
-	r.rest(path, v, "type", "call_id", "name", "arguments", "id", "status")
+	r.rest(path, v, "type", "call_id", "namespace", "name", "arguments", "id", "status")
 	return nil
 }
 
@@ -220,13 +244,9 @@ func (r *responsesRequest) result(path string, v gjson.Result, join bool) (err e
 	if b.Content, err = r.content(path+".output", v.Get("output")); err != nil {
 		return err
 	}
-	if !join {
-		r.Turns = append(r.Turns, Turn{Role: RoleUser, Path: path})
-	}
-	turn := &r.Turns[len(r.Turns)-1]
+	turn := r.answered(path, join)
 	turn.Blocks = append(turn.Blocks, b)
-	r.talked, r.results = true, true
-	r.rest(path, v, "type", "call_id", "output", "id", "status", "name")
+	r.rest(path, v, "type", "call_id", "output", "id", "status", "name", "namespace")
 	return nil
 }
 

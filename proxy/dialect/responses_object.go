@@ -145,7 +145,11 @@ func (w *responsesWriter) item(dst []byte, item int, status string, encrypted bo
 		dst = field(dst, "type", "function_call")
 		dst = field(dst, "status", status)
 		dst = field(dst, "call_id", it.callID)
-		dst = field(dst, "name", it.name)
+		function := w.ask.split(it.name)
+		dst = field(dst, "name", function.name)
+		if function.namespace != "" {
+			dst = field(dst, "namespace", function.namespace)
+		}
 		dst = key(dst, "arguments")
 		if parts == nil {
 			dst = append(dst, `""`...)

@@ -13,6 +13,7 @@ import (
 type responsesAsk struct {
 	raw       map[string]string // the members as the client wrote them: answers repeat most of them
 	encrypted bool              // thoughts are to stand in the answer in a form that can be sent back
+	spaced    map[string]spaced // the tools of namespaces, by the names that they have in Request
 }
 
 // responsesRequest is a request of the Responses API that is being read:
@@ -141,6 +142,7 @@ var responsesHints = []string{
 	"prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "include_obfuscation", "phase", "annotations",
 	"logprobs", "created_by", "detail", "obfuscation", "provider_specific_fields", "index",
 	"max_tool_calls", // counts calls of OpenAI's own tools
+	"client_metadata", "verbosity", "truncation", "transforms", "usage",
 }
 
 // extra keeps what has no place in Request, but for values that ask for what happens anyway.
@@ -284,19 +286,23 @@ func (r *responsesRequest) readTools(v gjson.Result) error {
 		if err != nil {
 			return err
 		}
-		if kind != "function" {
-			r.Tools = append(r.Tools, Tool{Raw: tool.Raw, Path: path})
-			return nil
+		switch kind {
+		case "function":
+			return r.readFunction(path, tool, "")
+		case "namespace":
+			return r.readNamespace(path, tool)
 		}
-		return r.readFunction(path, tool)
+		r.Tools = append(r.Tools, Tool{Raw: tool.Raw, Path: path})
+		return nil
 	})
 }
 
-func (r *responsesRequest) readFunction(path string, v gjson.Result) (err error) {
+func (r *responsesRequest) readFunction(path string, v gjson.Result, namespace string) (err error) {
 	tool := Tool{Path: path}
 	if tool.Name, err = wantName(path+".name", v.Get("name")); err != nil {
 		return err
 	}
+	tool.Name = r.responses.join(namespace, tool.Name)
 	if tool.Description, err = optional(wantString, path+".description", v.Get("description")); err != nil {
 		return err
 	}
@@ -324,7 +330,8 @@ func (r *responsesRequest) readChoice(v gjson.Result) (err error) {
 	case kind.Str == "function":
 		r.Choice.Mode = ChoiceNamed
 		r.Choice.Name, err = wantName(path+".name", v.Get("name"))
-		r.rest(path, v, "type", "name")
+		r.Choice.Name = r.responses.join(v.Get("namespace").Str, r.Choice.Name)
+		r.rest(path, v, "type", "name", "namespace")
 	case kind.Str == "allowed_tools":
 		err = r.allow(path, v)
 		r.rest(path, v, "type", "mode", "tools")
@@ -352,13 +359,13 @@ func (r *responsesRequest) allow(path string, v gjson.Result) (err error) {
 	err = each(path+".tools", v.Get("tools"), mostTools, func(path string, one gjson.Result) error {
 		tool := chosen{kind: one.Get("type").Str}
 		if tool.kind == "function" {
-			tool.name = one.Get("name").Str
+			tool.name = r.responses.join(one.Get("namespace").Str, one.Get("name").Str)
 		}
 		if !known[tool] {
 			return wire.Invalid(path, "%s is not among the tools of the request.", path)
 		}
 		allowed[tool] = true
-		r.rest(path, one, "type", "name", "server_label")
+		r.rest(path, one, "type", "name", "namespace", "server_label")
 		return nil
 	})
 	r.Tools = slices.DeleteFunc(r.Tools, func(t Tool) bool { return !allowed[chosenTool(&t)] })

@@ -315,7 +315,7 @@ func (w *responsesWriter) doneText(dst []byte, p place) []byte {
 	case Text:
 		dst = rawField(dst, "logprobs", "[]")
 	case ToolUse:
-		dst = field(dst, "name", it.name)
+		dst = field(dst, "name", w.ask.split(it.name).name)
 	}
 	dst = shutEvent(appendQuoted(key(dst, value), part.text))
 	if part.kind == ToolUse {

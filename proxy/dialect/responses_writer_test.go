@@ -515,3 +515,22 @@ func TestCharacters(t *testing.T) {
 		}
 	}
 }
+
+// TestNamespaces: calls of functions in namespaces come back as the client knows them, also when two names become one.
+func TestNamespaces(t *testing.T) {
+	const function = `{"type":"function","name":`
+	w := responsesTo(t, `{"input":"x","tools":[{"type":"namespace","name":"a","tools":[`+function+`"b"},`+function+`"c"}]},{"type":"namespace","name":"a__","tools":[`+function+`"b"}]},`+function+`"plain"}]}`)
+	var calls []Event
+	for i, tool := range w.t.Request.Tools {
+		calls = append(calls, Event{Type: Open, Index: i, Kind: ToolUse, ID: "c", Name: tool.Name}, Event{Type: Shut, Index: i})
+	}
+	out := string(written(w, calls))
+	for _, want := range []string{`"name":"b","namespace":"a","arguments"`, `"name":"c","namespace":"a","arguments"`, `"name":"b","namespace":"a__","arguments"`, `"name":"plain","arguments"`} {
+		if strings.Count(out, want) < 3 { // added, done, and the whole answer
+			t.Errorf("%s\nwithout %s", out, want)
+		}
+	}
+	if strings.Contains(out, "a__b") {
+		t.Errorf("%s\nhas a name that the client does not know", out)
+	}
+}

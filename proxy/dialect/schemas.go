@@ -13,6 +13,9 @@ var notInSchema = []string{"minimum", "maximum", "exclusiveMinimum", "exclusiveM
 	"maxItems", "uniqueItems", "contains", "minContains", "maxContains", "prefixItems", "minProperties", "maxProperties",
 	"patternProperties", "propertyNames", "unevaluatedProperties", "dependentRequired", "dependentSchemas", "not", "if", "then", "else", "oneOf"}
 
+// claudeFormats are the formats of strings that they know.
+var claudeFormats = []string{"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
+
 // claudeSchema reports whether a JSON schema is one that Claude's answers and strict tools can be bound to.
 func claudeSchema(schema string) bool {
 	root := gjson.Parse(schema)
@@ -80,12 +83,40 @@ func (c *schemaCheck) fine(v gjson.Result, depth int) bool {
 			fine = c.follow(value.Str, depth)
 		case "minItems":
 			fine = value.Num <= 1 && !c.strict
+		case "pattern":
+			fine = claudePattern(value.Str) && !c.strict
+		case "format":
+			fine = slices.Contains(claudeFormats, value.Str) && !c.strict
+		case "enum":
+			fine = !slices.ContainsFunc(value.Array(), nested)
+		case "const":
+			fine = !nested(value)
 		default:
 			fine = !slices.Contains(notInSchema, k.Str) && (!c.strict || slices.Contains(inStrict, k.Str))
 		}
 		return fine
 	})
 	return fine
+}
+
+// nested reports whether a value is not one that Anthropic lists or fixes: a list or an object.
+func nested(v gjson.Result) bool { return v.Type == gjson.JSON }
+
+// claudePattern reports whether a regular expression has nothing of what Anthropic leaves out: looking around, the bounds
+// of words, and what a group has found before.
+func claudePattern(pattern string) bool {
+	for i := 0; i+1 < len(pattern); i++ {
+		switch next := pattern[i+1]; {
+		case pattern[i] == '\\':
+			if next == 'b' || next == 'B' || next >= '1' && next <= '9' {
+				return false
+			}
+			i++ // what is escaped begins nothing
+		case pattern[i] == '(' && next == '?' && i+2 < len(pattern) && strings.IndexByte("=!<", pattern[i+2]) >= 0:
+			return false
+		}
+	}
+	return true
 }
 
 // follow checks what a reference means. One that leads out of the schema, or back to itself, is not fine.
@@ -108,12 +139,18 @@ func isObjectSchema(v gjson.Result) bool {
 	return kind.Str == "object" || kind.IsArray() && slices.ContainsFunc(kind.Array(), func(one gjson.Result) bool { return one.Str == "object" })
 }
 
-// closed reports whether an object's schema requires all of the members that it names.
-func closed(v gjson.Result) bool {
+// requiredIn are the members that an object's schema requires.
+func requiredIn(v gjson.Result) map[string]bool {
 	required := map[string]bool{}
 	for _, name := range v.Get("required").Array() {
 		required[name.Str] = true
 	}
+	return required
+}
+
+// closed reports whether an object's schema requires all of the members that it names.
+func closed(v gjson.Result) bool {
+	required := requiredIn(v)
 	all := true
 	v.Get("properties").ForEach(func(name, _ gjson.Result) bool {
 		all = required[name.Str]
