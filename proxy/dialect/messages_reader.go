@@ -57,7 +57,12 @@ func readMessagesEvent(data string) (ev messagesEvent) {
 }
 
 // number is the block's number in an event.
-func (ev *messagesEvent) number() int64 { return gjson.Parse(ev.index).Int() }
+func (ev *messagesEvent) number() int64 {
+	if len(ev.index) == 1 && ev.index[0] >= '0' && ev.index[0] <= '9' { // as nearly always
+		return int64(ev.index[0] - '0')
+	}
+	return gjson.Parse(ev.index).Int()
+}
 
 // Event reads one event.
 func (r *messagesReader) Event(_ string, data []byte, to []Event) ([]Event, error) {
