@@ -124,7 +124,7 @@ async function others(openai, model) {
 async function refusals(openai, model) {
   const unsupported = [
     ['tools[0]', { tools: [{ type: 'web_search' }] }], ['background', { background: true }], ['top_logprobs', { top_logprobs: 2 }],
-    ['include[0]', { include: ['message.output_text.logprobs'] }], ['truncation', { truncation: 'auto' }],
+    ['include[0]', { include: ['message.output_text.logprobs'] }],
   ]
   for (const [param, more] of unsupported) {
     await call(`responses ${model}: ${param}`, async () => {
@@ -132,6 +132,10 @@ async function refusals(openai, model) {
       same([e.constructor.name, e.status, e.param, e.code], ['BadRequestError', 400, param, 'unsupported_parameter'])
     })
   }
+  await call(`responses ${model}: truncation`, async () => {
+    const { data, response } = await openai.responses.create({ model, input: 'Hello!', truncation: 'auto' }).withResponse()
+    same([data.status, response.headers.get('x-jarvis-warning')], ['completed', 'dropped: truncation'])
+  })
   if (!claudes.includes(model)) return
   const lenient = model.includes('.') ? 'lenient.claude-sonnet-4-5' : 'lenient-claude-sonnet-4-5'
   await call(`responses ${lenient}: tools[0]`, async () => {
