@@ -135,6 +135,7 @@ func (l *line) result(x *exchange, u wire.Usage, total time.Duration) {
 	l.number("prompt_tokens", u.Prompt)
 	l.number("completion_tokens", u.Completion)
 	l.positive("cached_tokens", u.CachedPrompt)
+	l.positive("cache_write_tokens", u.CacheWrite)
 	l.positive("reasoning_tokens", u.Reasoning)
 	l.positive("audio_tokens", u.Audio)
 	if u.Estimated {
