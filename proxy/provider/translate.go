@@ -79,7 +79,11 @@ func (call *Call) read() (*dialect.Request, error) {
 // Forget drops what the attempts of a request left in the call: a connection that waits for the next one must hold
 // nothing large.
 func (call *Call) Forget() {
-	call.request, call.foreign, call.through, call.Previous = nil, false, dialect.Translation{}, ""
+	call.Previous, call.foreign = "", false
+	if call.request == nil {
+		return // nothing was translated
+	}
+	call.request, call.through = nil, dialect.Translation{}
 	if cap(call.told.events) > 64 {
 		call.told.events = nil
 	}
