@@ -38,9 +38,8 @@ func (b *Body) PromptTokens() int64 {
 
 // isBase64 tells by its beginning whether a long string is data, or a data URL of such.
 func isBase64(content []byte) bool {
-	if data, ok := bytes.CutPrefix(content, []byte("data:")); ok {
-		_, content, ok = bytes.Cut(data[:min(len(data), 256)], []byte(";base64,"))
-		return ok
+	if bytes.HasPrefix(content, []byte("data:")) {
+		return bytes.Contains(content[:256], []byte(";base64,"))
 	}
 	for _, c := range content[:512] {
 		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '+' && c != '/' {
