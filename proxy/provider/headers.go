@@ -9,11 +9,12 @@ import (
 )
 
 // copyHeaders gives the client's headers to the provider, save those of the connection (RFC 9110, 7.6.1), all kinds of
-// credentials, and what would tell one party of the other. Names are in canonical form: the server normalises them.
-func copyHeaders(dst, src *fasthttp.RequestHeader, credential []byte) {
+// credentials, what would tell one party of the other, and unless messages is set those of Anthropic's dialect. Names are in
+// canonical form: the server normalises them.
+func copyHeaders(dst, src *fasthttp.RequestHeader, credential []byte, messages bool) {
 	named := src.PeekAll(fasthttp.HeaderConnection)
 	for k, v := range src.All() {
-		if keepsToItself(k) || namedIn(named, k) {
+		if keepsToItself(k) || namedIn(named, k) || !messages && bytes.HasPrefix(k, anthropicPrefix) {
 			continue
 		}
 		if len(credential) > 0 && len(v) >= len(credential) && bytes.Contains(v, credential) {
@@ -57,8 +58,11 @@ var (
 	xAmz        = []byte("X-Amz")
 	xMs         = []byte("X-Ms-")
 	proxyPrefix = []byte("Proxy-")
-	secPrefix   = []byte("Sec-")
-	cfPrefix    = []byte("Cf-")
+
+	anthropicPrefix = []byte("Anthropic-")
+
+	secPrefix = []byte("Sec-")
+	cfPrefix  = []byte("Cf-")
 )
 
 // namedIn tells whether a Connection header declares this one to be of the connection only.

@@ -286,10 +286,7 @@ func (c *Client) headers(call *Call, req *fasthttp.Request) {
 	if call.foreign {
 		copyTrace(&req.Header, call.Header, call.Credential)
 	} else {
-		copyHeaders(&req.Header, call.Header, call.Credential)
-	}
-	if !c.kind.speaks(wire.Message) {
-		dropDialect(&req.Header)
+		copyHeaders(&req.Header, call.Header, call.Credential, c.kind.speaks(wire.Message))
 	}
 	for name, value := range c.cfg.Headers {
 		req.Header.Del(name) // all of the client's

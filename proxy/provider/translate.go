@@ -196,13 +196,6 @@ func copyTrace(dst, src *fasthttp.RequestHeader, credential []byte) {
 	}
 }
 
-// dropDialect removes the headers that belong to a client's dialect.
-func dropDialect(h *fasthttp.RequestHeader) {
-	h.Del("Anthropic-Version")
-	h.Del("Anthropic-Beta")
-	h.Del("Anthropic-Dangerous-Direct-Browser-Access")
-}
-
 // receiveForeign translates an answer of another dialect.
 func (c *Client) receiveForeign(call *Call, reply *wire.Reply) error {
 	streams := typeEvents
