@@ -96,15 +96,8 @@ func (r *chatRequest) option(name string, v gjson.Result) (err error) {
 	case "include_reasoning":
 		r.Reasoning.Hidden, err = wantBool(name, v)
 		r.Reasoning.Hidden = !r.Reasoning.Hidden
-	case "user":
-		var user string
-		if user, err = wantString(name, v); r.User == "" {
-			r.User = user // safety_identifier is the newer name
-		}
-	case "safety_identifier":
-		r.User, err = wantString(name, v)
-	case "service_tier":
-		r.Tier, err = wantString(name, v)
+	case "user", "safety_identifier", "service_tier":
+		err = r.service(name, v)
 	default:
 		r.extra(name, v)
 	}

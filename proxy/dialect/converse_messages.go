@@ -272,7 +272,7 @@ func (c *converseRequest) unfit(b *Block) string {
 	kind, format := converseFormat(b)
 	switch {
 	case m.Data == "" && m.URL != "":
-		return "a URL cannot be sent: the bytes must be in the request"
+		return "a URL cannot be sent: the bytes must be in the request, unless the operator sets `fetch_urls: true`"
 	case m.Data == "" && m.FileID != "":
 		return "files kept at another provider cannot be sent: the bytes must be in the request"
 	case m.Data == "" && m.Text == "": // which is an error of its own

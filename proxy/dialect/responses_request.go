@@ -98,15 +98,8 @@ func (r *responsesRequest) member(name string, v gjson.Result) (err error) {
 // option reads what concerns the user, the service and what OpenAI keeps, and leaves the rest as it is.
 func (r *responsesRequest) option(name string, v gjson.Result) (err error) {
 	switch name {
-	case "user":
-		var user string
-		if user, err = wantString(name, v); r.User == "" {
-			r.User = user // safety_identifier is the newer name
-		}
-	case "safety_identifier":
-		r.User, err = wantString(name, v)
-	case "service_tier":
-		r.Tier, err = wantString(name, v)
+	case "user", "safety_identifier", "service_tier":
+		err = r.service(name, v)
 	case "background":
 		var background bool
 		if background, err = wantBool(name, v); background {

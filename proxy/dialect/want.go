@@ -85,3 +85,15 @@ func described(v gjson.Result) string {
 
 // at is the path of a list's element: "messages[3]".
 func at(list string, i int) string { return list + "[" + strconv.Itoa(i) + "]" }
+
+// service reads the members that both of OpenAI's dialects have of the client's end user and the service.
+func (r *Request) service(name string, v gjson.Result) error {
+	said, err := wantString(name, v)
+	switch {
+	case name == "service_tier":
+		r.Tier = said
+	case name == "safety_identifier" || r.User == "": // the newer name counts
+		r.User = said
+	}
+	return err
+}
