@@ -1,0 +1,438 @@
+package counter
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+// far is the counters' other side: what they need to share their counts with other replicas. One goroutine reports for all
+// counters that have something to tell, many at once, and hands the answers out.
+type far struct {
+	c        *Counters
+	redis    *store
+	onError  string
+	patience int64 // of a Take
+	leaseT   int64 // how long a lease holds without a report
+	holdT    int64 // and one of which requests hold parts
+	secret   uint64
+
+	// All below is guarded by Counters.mu.
+	active  []*Counter // those with anything to report or to give back
+	urgent  []*Counter
+	next    *round // the next sync, if someone waits for it
+	started int64  // when the sync under way began; 0: none
+	scanAt  int64
+	ahead   int64 // Redis's clock before ours
+	took    int64 // by the last sync
+	bad     int   // syncs in a row that failed or were slow
+	good    int
+	mute    int64 // when the first of the syncs began that failed since Redis last answered; 0: it answers
+	dead    bool  // tests: nothing is given back
+	open    bool  // the breaker: nobody waits for Redis
+
+	kick   chan struct{}
+	syncs  atomic.Int64
+	errors atomic.Int64
+}
+
+// round is one sync, for those who wait for it.
+type round struct {
+	done   chan struct{}
+	failed bool
+}
+
+const (
+	slow    = 50 * time.Millisecond  // a sync that takes longer is as bad as one that fails
+	tick    = 50 * time.Millisecond  // between looks at what is due
+	silence = time.Second            // after which on_error says what counts
+	probe   = 200 * time.Millisecond // between syncs while the breaker is open
+	batch   = 512                    // reports in one sync
+	timeout = 2 * time.Second
+	breaks  = 3 // bad syncs open the breaker
+	mends   = 2 // good ones close it
+)
+
+func (f *far) lease(k *Counter, birth uint64) *lease {
+	return &lease{id: f.secret + birth, keys: f.redis.keys(&k.spec), ttl: f.leaseT}
+}
+
+// activate has the sync look at a counter until nothing of it is left to report.
+func (f *far) activate(k *Counter) {
+	l := k.lease
+	if l.active {
+		return
+	}
+	l.active = true
+	f.active = append(f.active, k)
+	if l.slot = f.c.ledger.lease(digest(&k.spec, true), l.id); l.slot != nil {
+		l.slot.ack(l.acked)
+		l.slot.spend(l.spent)
+	}
+}
+
+// rest is the opposite.
+func (f *far) rest(k *Counter) {
+	k.lease.active = false
+	if k.lease.slot != nil {
+		f.c.ledger.release(k.lease.slot)
+		k.lease.slot = nil
+	}
+}
+
+// urge has a counter reported at once.
+func (f *far) urge(k *Counter) {
+	f.urgent = append(f.urgent, k)
+	select {
+	case f.kick <- struct{}{}:
+	default:
+	}
+}
+
+// cutOff tells whether waiting for Redis is no use.
+func (f *far) cutOff(now moment) bool {
+	return f.open || f.started != 0 && now.mono-f.started > f.patience
+}
+
+// away tells whether Redis has not answered for so long that a share is better than to wait on. A Redis that is slow still
+// leases, and a short silence is not worth going beyond the limit for.
+func (f *far) away(now moment) bool {
+	since := f.mute
+	if since == 0 {
+		since = f.started
+	}
+	return since != 0 && now.mono-since > int64(silence)
+}
+
+// takeFar goes on with a Take that the leases do not meet. It is called with the lock held and gives it up.
+func (c *Counters) takeFar(needs []Need, i int, now moment) (Short, bool) {
+	defer c.mu.Unlock()
+	var limit *time.Timer
+	failed := false
+	for trip := 0; ; trip++ {
+		beyond := failed || c.far.cutOff(now)
+		if beyond {
+			if i = c.takeAll(needs, now, true); i == len(needs) {
+				c.count(trip > 0)
+				return Short{}, true
+			}
+		}
+		if s, known := c.short(needs, i, now, beyond); known || trip == 4 {
+			return s, false
+		}
+		if limit == nil {
+			limit = time.NewTimer(time.Duration(c.far.patience))
+			defer limit.Stop()
+		}
+		r := c.ask(needs, now)
+		c.mu.Unlock()
+		select {
+		case <-r.done:
+			failed = r.failed
+		case <-limit.C:
+			failed = true
+		}
+		now = c.time()
+		c.mu.Lock()
+		now = c.forward(now)
+		if i = c.takeAll(needs, now, false); i == len(needs) {
+			c.count(true)
+			return Short{}, true
+		}
+	}
+}
+
+// short finds the first need that cannot be met as far as this replica knows; not known are those that Redis must be asked
+// for.
+func (c *Counters) short(needs []Need, failed int, now moment, beyond bool) (Short, bool) {
+	ask := false
+	for i := range needs {
+		k, n := c.live(needs[i].Counter), needs[i].N
+		if n == 0 || k.lease.has(k, n, now) {
+			continue
+		}
+		refused := k.refuses(n, now)
+		if !refused && (!beyond || k.beyond(n, now)) {
+			ask = true
+			continue
+		}
+		k.lease.crave(k, n, now)
+		s := Short{Index: i, Free: k.free(now)}
+		switch {
+		case refused:
+			s.Retry = k.retryFar(n, now)
+		case c.far.onError == "closed", k.blind() && c.far.away(now):
+			s.Unavailable = true
+		case c.far.away(now):
+			share := k.share(now)
+			s.Retry, s.Free = k.retry(n, share, now), max(0, share-k.meter.used(now)-k.held)
+		default:
+			s.Retry = probe
+		}
+		return s, true
+	}
+	k := c.live(needs[failed].Counter)
+	return Short{Index: failed, Retry: tick, Free: k.free(now)}, !ask || beyond
+}
+
+// ask has the next sync ask for what is short.
+func (c *Counters) ask(needs []Need, now moment) *round {
+	f := c.far
+	for i := range needs {
+		k, n := c.live(needs[i].Counter), needs[i].N
+		l := k.lease
+		if n == 0 || l.has(k, n, now) {
+			continue
+		}
+		if !needs[i].Spend && k.spec.Algorithm != Level && !l.held {
+			l.held, l.ttl = true, f.holdT
+		}
+		if l.asked == 0 || n < l.least {
+			l.least = n
+		}
+		l.asked += n
+		f.activate(k)
+		f.urge(k)
+	}
+	if f.next == nil {
+		f.next = &round{done: make(chan struct{})}
+	}
+	return f.next
+}
+
+// run reports what is due until Close, and then the last.
+func (f *far) run() {
+	timer := time.NewTimer(tick)
+	defer timer.Stop()
+	f.look(f.c.time()) // connects
+	for kick := f.kick; ; {
+		select {
+		case <-f.c.stop:
+			f.finish()
+			return
+		case <-kick:
+		case <-timer.C:
+		}
+		again, open := f.turn()
+		timer.Reset(again)
+		if kick = f.kick; open {
+			kick = nil
+		}
+	}
+}
+
+// turn is one sync, if anything is due. It returns the time until the next look.
+func (f *far) turn() (again time.Duration, open bool) {
+	c := f.c
+	now := c.time()
+	c.mu.Lock()
+	now = c.forward(now)
+	reports := f.collect(now)
+	if now.mono >= f.scanAt && len(reports) < batch {
+		reports = f.scan(reports, now)
+	}
+	open = f.open
+	c.mu.Unlock()
+	switch {
+	case len(reports) > 0:
+		f.sync(reports, now)
+	case open:
+		f.look(now)
+	}
+	now = c.time()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case f.mute != 0 && f.open: // one that is merely slow is worth asking as often as ever
+		return probe, true
+	case len(f.urgent) > 0:
+		return 0, false
+	}
+	return time.Duration(max(int64(time.Millisecond), f.scanAt-now.mono)), false
+}
+
+// collect makes the reports that someone waits for.
+func (f *far) collect(now moment) []report {
+	var reports []report
+	for len(f.urgent) > 0 && len(reports) < batch {
+		k := f.urgent[0]
+		f.urgent = f.urgent[1:]
+		if k.lease.asked > 0 || k.lease.low {
+			reports = f.compose(reports, k, now)
+		}
+	}
+	if len(f.urgent) == 0 {
+		f.urgent = nil
+	}
+	return reports
+}
+
+// scan adds the reports that are due, puts counters to rest that have nothing to report any more, and notes when the next is
+// due. Scans keep Redis busy for a fifth of the time at most.
+func (f *far) scan(reports []report, now moment) []report {
+	soon := now.mono + int64(tick)
+	kept := f.active[:0]
+	for _, k := range f.active {
+		due, at := k.lease.due(k, now)
+		if due && len(reports) < batch {
+			reports = f.compose(reports, k, now)
+		}
+		if at == math.MaxInt64 {
+			f.rest(k)
+			continue
+		}
+		if !due {
+			soon = min(soon, at)
+		}
+		kept = append(kept, k)
+	}
+	clear(f.active[len(kept):])
+	f.active = kept
+	f.scanAt = max(soon, now.mono+min(4*f.took, 10*int64(tick)))
+	return reports
+}
+
+func (f *far) compose(reports []report, k *Counter, now moment) []report {
+	l := k.lease
+	for _, o := range l.orphans {
+		r := report{k: k, orphan: o, id: o.id, seq: 1<<53 - 1, spent: o.spent, acked: o.acked, ttl: l.ttl, at: now.mono,
+			limit: k.spec.Limit, cap: k.cap, window: l.told.window, used: l.told.used}
+		if m, ok := k.meter.(*calendar); ok {
+			r.begin, r.end = m.around(now.wall + f.ahead)
+		}
+		reports = append(reports, r)
+	}
+	return append(reports, l.report(k, now, 2*horizon+3*f.took))
+}
+
+// sync reports, and hands out the answers.
+func (f *far) sync(reports []report, now moment) {
+	c := f.c
+	c.mu.Lock()
+	r := f.next
+	f.next, f.started = nil, now.mono
+	c.mu.Unlock()
+
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	err := f.redis.sync(ctx, reports)
+	cancel()
+	f.syncs.Add(1)
+
+	began, now := now, c.time()
+	c.mu.Lock()
+	now = c.forward(now)
+	f.started, f.took = 0, now.mono-began.mono
+	for i := range reports {
+		f.hear(&reports[i], now)
+	}
+	if r != nil {
+		r.failed = err != nil
+		close(r.done)
+	}
+	event, detail := f.judge(err, len(reports), began.mono)
+	c.mu.Unlock()
+	if event != "" {
+		c.onEvent(event, detail)
+	}
+}
+
+func (f *far) hear(r *report, now moment) {
+	switch {
+	case r.problem != nil:
+	case r.orphan != nil:
+		f.c.ledger.release(r.orphan.slot)
+		l := r.k.lease
+		for i, o := range l.orphans {
+			if o == r.orphan {
+				l.orphans = append(l.orphans[:i], l.orphans[i+1:]...)
+				break
+			}
+		}
+	default:
+		f.ahead = r.answer.now - (now.wall - (now.mono-r.at)/2)
+		r.k.lease.hear(r.k, r, now)
+	}
+}
+
+// look asks Redis for nothing, while the breaker is open and there is nothing to report.
+func (f *far) look(began moment) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	err := f.redis.ping(ctx)
+	cancel()
+	now := f.c.time()
+	f.c.mu.Lock()
+	f.took = now.mono - began.mono
+	event, detail := f.judge(err, 0, began.mono)
+	f.c.mu.Unlock()
+	if event != "" {
+		f.c.onEvent(event, detail)
+	}
+}
+
+// judge opens and closes the breaker.
+func (f *far) judge(err error, reports int, began int64) (event, detail string) {
+	failed := err != nil
+	if err != nil {
+		f.errors.Add(1)
+		if f.mute == 0 {
+			f.mute = began
+		}
+	} else if f.took > int64(slow)+int64(reports)*int64(100*time.Microsecond) {
+		err = fmt.Errorf("Redis took %v", time.Duration(f.took).Round(time.Millisecond))
+	}
+	if !failed {
+		f.mute = 0
+	}
+	if err == nil {
+		f.bad = 0
+		if f.good++; f.open && f.good >= mends {
+			f.open = false
+			return "counters_recovered", "Redis answers again"
+		}
+		return "", ""
+	}
+	f.good = 0
+	if f.bad++; !f.open && f.bad >= breaks {
+		f.open = true
+		return "counters_degraded", fmt.Sprintf("on_error: %s: %v", f.onError, err)
+	}
+	return "", ""
+}
+
+// finish gives all leases back and reports the last of what was used. What cannot be reported stays in the ledger.
+func (f *far) finish() {
+	defer func() { _ = f.redis.close() }()
+	if f.dead {
+		return
+	}
+	c := f.c
+	for try := range 3 {
+		now := c.time()
+		c.mu.Lock()
+		now = c.forward(now)
+		var reports []report
+		for _, k := range f.active {
+			l := k.lease
+			k.touched, l.asked, l.hunger = math.MinInt64/2, 0, 0
+			if l.spent != l.acked || l.pending || l.room(k, now) > 0 || k.held > 0 || len(l.orphans) > 0 {
+				k.held = 0
+				reports = f.compose(reports, k, now)
+			}
+		}
+		c.mu.Unlock()
+		if len(reports) == 0 || f.open && try > 0 {
+			break
+		}
+		f.sync(reports, now)
+	}
+	c.mu.Lock()
+	for _, k := range f.active {
+		if l := k.lease; l.spent == l.acked && len(l.orphans) == 0 {
+			f.rest(k)
+		}
+	}
+	f.open = true // who still takes need not wait
+	c.mu.Unlock()
+}
