@@ -21,6 +21,7 @@ type Body struct {
 	usage span // what to overwrite to make the upstream report usage in streams
 	turns span // the value of messages or input
 
+	bounds    bounds
 	usageForm usageForm // and with what
 	hasModel  bool
 	escaped   bool // the model is spelled with escapes
@@ -46,7 +47,7 @@ func Parse(raw []byte) (Body, error) {
 	if err := s.document(); err != nil {
 		return Body{}, err
 	}
-	b := Body{raw: raw, model: s.model, turns: s.messages, hasModel: s.model.end > 0}
+	b := Body{raw: raw, model: s.model, turns: s.messages, bounds: s.bounds, hasModel: s.model.end > 0}
 	if !b.hasModel {
 		b.model = span{s.tail, s.tail}
 	}

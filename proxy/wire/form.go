@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"mime"
+	"strconv"
 	"strings"
 )
 
@@ -15,6 +16,7 @@ type Form struct {
 	model          string
 	modelAt, after int // the model's value is raw[modelAt:after]; both 0 when there is none
 	stream         bool
+	n              int64
 }
 
 const maxParts = 256
@@ -86,6 +88,8 @@ func (f *Form) part(at, end int) error {
 			return Invalid("stream", "The form may have one plain field named exactly \"stream\".")
 		}
 		f.stream = strings.EqualFold(string(value), "true") || string(value) == "1"
+	case name == "n" && plain:
+		f.n, _ = strconv.ParseInt(string(value), 10, 64) // what is no number is the provider's to refuse
 	}
 	return nil
 }
@@ -130,6 +134,9 @@ func (f *Form) Model() string { return f.model }
 
 // Stream tells whether an event stream was asked for.
 func (f *Form) Stream() bool { return f.stream }
+
+// N is how many answers are asked for, as far as that is said.
+func (f *Form) N() int64 { return f.n }
 
 // Len is the number of bytes of the form.
 func (f *Form) Len() int { return len(f.raw) }

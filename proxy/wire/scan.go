@@ -34,6 +34,7 @@ type scanner struct {
 	model, stream, options, usage, messages, input span // the values of these fields, where present
 
 	optionsTail int // tail of the stream_options object
+	bounds      bounds
 
 	want  string // what to look for in zone wanted,
 	found span   // and its value
@@ -194,6 +195,8 @@ func (s *scanner) member(z zone, name []byte, at span) error {
 		s.messages = at
 	case "input":
 		s.input = at
+	default:
+		s.bounds.note(name, at)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"math"
 
 	"github.com/tidwall/gjson"
 )
@@ -11,6 +12,12 @@ import (
 type Usage struct {
 	Prompt, Completion, CachedPrompt, CacheWrite, Reasoning, Audio int64
 	Estimated                                                      bool // not reported by the provider
+
+	// Parts of the parts, where they have prices of their own: of CacheWrite what is kept for an hour, of Prompt the tokens
+	// of pictures, of Audio what is part of Completion.
+	CacheWrite1h, ImageIn, AudioOut int64
+	// What is not paid by the token: pictures made, sound read, text spoken.
+	Images, Millis, Characters int64
 }
 
 // Total is prompt and completion together.
@@ -36,10 +43,14 @@ func ReadUsage(object []byte) Usage {
 		case "prompt_tokens_details", "input_tokens_details":
 			u.CachedPrompt = tokens(v.Get("cached_tokens"))
 			u.CacheWrite = tokens(v.Get("cache_write_tokens"))
+			u.ImageIn = tokens(v.Get("image_tokens"))
 			u.Audio += tokens(v.Get("audio_tokens"))
 		case "completion_tokens_details", "output_tokens_details":
 			u.Reasoning = tokens(v.Get("reasoning_tokens"))
-			u.Audio += tokens(v.Get("audio_tokens"))
+			u.AudioOut = tokens(v.Get("audio_tokens"))
+			u.Audio += u.AudioOut
+		case "seconds": // of a transcription that is paid by its length
+			u.Millis = int64(math.Ceil(min(max(v.Float(), 0), 1e9) * 1000))
 		}
 		return true
 	})
@@ -206,6 +217,8 @@ func ReadMessageUsage(object []byte, u *Usage) {
 			u.CachedPrompt = tokens(v)
 		case "cache_creation_input_tokens":
 			u.CacheWrite = tokens(v)
+		case "cache_creation":
+			u.CacheWrite1h = tokens(v.Get("ephemeral_1h_input_tokens"))
 		case "output_tokens":
 			u.Completion = tokens(v)
 		case "output_tokens_details":

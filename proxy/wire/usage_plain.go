@@ -124,9 +124,20 @@ func (u *Usage) take(inside byte, key []byte, n int64, total *int64) {
 		if inside == 'c' {
 			u.Reasoning = n
 		}
+	case "image_tokens":
+		if inside == 'p' {
+			u.ImageIn = n
+		}
+	case "seconds":
+		if inside == 0 {
+			u.Millis = min(n, 1e9) * 1000
+		}
 	case "audio_tokens":
 		if inside != 0 {
 			u.Audio += n
+		}
+		if inside == 'c' {
+			u.AudioOut = n
 		}
 	}
 }

@@ -12,7 +12,7 @@ func TestReadUsage(t *testing.T) {
 	for object, want := range map[string]Usage{
 		`{"prompt_tokens":7,"completion_tokens":2,"total_tokens":9}`: {Prompt: 7, Completion: 2},
 		`{"completion_tokens":2,"prompt_tokens":7,"prompt_tokens_details":{"cached_tokens":4,"audio_tokens":1},
-		  "completion_tokens_details":{"reasoning_tokens":1,"audio_tokens":2,"accepted_prediction_tokens":9}}`: {Prompt: 7, Completion: 2, CachedPrompt: 4, Reasoning: 1, Audio: 3},
+		  "completion_tokens_details":{"reasoning_tokens":1,"audio_tokens":2,"accepted_prediction_tokens":9}}`: {Prompt: 7, Completion: 2, CachedPrompt: 4, Reasoning: 1, Audio: 3, AudioOut: 2},
 		`{"input_tokens":7,"input_tokens_details":{"cached_tokens":4,"cache_write_tokens":3},"output_tokens":2,"output_tokens_details":{"reasoning_tokens":1}}`: {Prompt: 7, Completion: 2, CachedPrompt: 4, CacheWrite: 3, Reasoning: 1},
 		`{"prompt_tokens":5,"total_tokens":5}`:             {Prompt: 5},
 		`{"total_tokens":56}`:                              {Prompt: 56},
@@ -20,8 +20,12 @@ func TestReadUsage(t *testing.T) {
 		`{"prompt_tokens":-5,"completion_tokens":-1}`:      {},
 		`{"prompt_tokens":"5","completion_tokens":null}`:   {Prompt: 5},
 		`{"prompt_tokens":{},"completion_tokens":[1]}`:     {},
-		`{"type":"duration","seconds":3}`:                  {},
-		`{}`:                                               {},
+		`{"type":"duration","seconds":3}`:                  {Millis: 3000},
+		`{"type":"duration","seconds":2.5004}`:             {Millis: 2501},
+		`{"type":"duration","seconds":-1e99}`:              {},
+		`{"seconds":3}`:                                    {Millis: 3000},
+		`{"input_tokens":9,"input_tokens_details":{"text_tokens":2,"image_tokens":7},"output_tokens":1}`: {Prompt: 9, ImageIn: 7, Completion: 1},
+		`{}`: {},
 	} {
 		if got := ReadUsage([]byte(object)); got != want {
 			t.Errorf("%s: %+v, want %+v", object, got, want)
@@ -118,5 +122,14 @@ func TestPlainUsage(t *testing.T) {
 	}
 	if plain != 5 {
 		t.Errorf("%d were plain", plain)
+	}
+}
+
+// What is written to the cache for an hour has a price of its own.
+func TestMessageCacheWrites(t *testing.T) {
+	var u Usage
+	ReadMessageUsage([]byte(`{"input_tokens":3,"cache_creation_input_tokens":20,"cache_read_input_tokens":5,"cache_creation":{"ephemeral_5m_input_tokens":12,"ephemeral_1h_input_tokens":8},"output_tokens":2}`), &u)
+	if want := (Usage{Prompt: 28, CachedPrompt: 5, CacheWrite: 20, CacheWrite1h: 8, Completion: 2}); u != want {
+		t.Errorf("%+v, want %+v", u, want)
 	}
 }
