@@ -1,8 +1,6 @@
 package state
 
 import (
-	"context"
-	"database/sql"
 	"errors"
 	"slices"
 	"time"
@@ -29,26 +27,29 @@ var (
 	errAtExit = errors.New("it could not be written before the end")
 )
 
-// Dropped counts what was lost though nobody was told by an error: see Remember.
+// Dropped counts the responses that were lost though nobody was told by an error: see Remember.
 func (s *Store) Dropped() int64 { return s.dropped.Load() }
 
-// post is write for what nobody waits for.
-func (s *Store) post(do func(context.Context, *sql.Tx) error) {
+// Missed counts the audit entries that were lost: see Record.
+func (s *Store) Missed() int64 { return s.missed.Load() }
+
+// post has something written that nobody waits for.
+func (s *Store) post(w *write) {
 	select {
 	case <-s.quit:
-		s.drop(ErrClosed)
+		s.drop(w, ErrClosed)
 		return
 	default:
 	}
 	select {
-	case s.queue <- &write{do: do}:
+	case s.queue <- w:
 	default:
-		s.drop(errFull)
+		s.drop(w, errFull)
 	}
 }
 
-func (s *Store) drop(cause error) {
-	s.dropped.Add(1)
+func (s *Store) drop(w *write, cause error) {
+	w.lost.Add(1)
 	last, now := s.told.Load(), s.now().UnixMilli()
 	if s.OnDrop != nil && (last == 0 || now-last >= time.Minute.Milliseconds()) && s.told.CompareAndSwap(last, now) {
 		s.OnDrop(cause)
@@ -69,7 +70,7 @@ func (s *Store) take(group []*write) {
 // keep puts a posted write aside for the next transaction.
 func (s *Store) keep(w *write) {
 	if len(s.failed.writes) == queued {
-		s.drop(errFull)
+		s.drop(w, errFull)
 		return
 	}
 	s.failed.writes = append(s.failed.writes, w)
@@ -87,12 +88,14 @@ func (b *backlog) rest(err error) {
 
 // finish writes what is left, all at once: a database that stalls must not hold up the end for long.
 func (s *Store) finish() {
+	group := s.counted(true)
 	if len(s.queue) > 0 {
-		s.commit(s.gather(<-s.queue, queued+1))
-	} else if len(s.failed.writes) > 0 {
-		s.commit(nil)
+		group = append(s.gather(<-s.queue, queued+1), group...)
 	}
-	for range s.failed.writes {
-		s.drop(errAtExit)
+	if len(group) > 0 || len(s.failed.writes) > 0 {
+		s.commit(group)
+	}
+	for _, w := range s.failed.writes {
+		s.drop(w, errAtExit)
 	}
 }

@@ -1,50 +1,11 @@
 package state
 
 import (
-	"database/sql"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
-
-// stalled is a store whose database another program has locked, until free is called. It finds out at once.
-func stalled(t *testing.T) (s *Store, path string, free func()) {
-	t.Helper()
-	path = file(t)
-	s, err := Open(t.Context(), "sqlite:"+path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.db.SetMaxOpenConns(1)
-	if _, err := s.db.Exec(`PRAGMA busy_timeout = 0`); err != nil {
-		t.Fatal(err)
-	}
-	other, _, err := openSQLite(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tx, err := other.Begin()
-	if err != nil {
-		t.Fatal(err)
-	}
-	free = sync.OnceFunc(func() {
-		if err := tx.Rollback(); err != nil {
-			t.Error(err)
-		}
-		if err := other.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	t.Cleanup(func() {
-		free()
-		if err := s.Close(); err != nil && err != sql.ErrConnDone {
-			t.Error(err)
-		}
-	})
-	return s, path, free
-}
 
 // remember posts n responses from the first on, and has the store try to write them.
 func remember(t *testing.T, s *Store, first, n int) {
@@ -52,7 +13,7 @@ func remember(t *testing.T, s *Store, first, n int) {
 	for i := range n {
 		s.Remember(&Response{ID: fmt.Sprint("resp_", first+i), Tenant: "a", Provider: "openai"})
 	}
-	if err := s.Flush(t.Context()); err == nil || !strings.Contains(err.Error(), "locked") {
+	if err := s.Flush(t.Context()); err == nil || !strings.Contains(err.Error(), "lock") {
 		t.Fatalf("the database is not locked: %v", err)
 	}
 }
@@ -66,8 +27,10 @@ func known(t *testing.T, s *Store, id string) bool {
 	return ok
 }
 
-func TestRememberOutlivesAStall(t *testing.T) {
-	s, _, free := stalled(t)
+func TestRememberOutlivesAStall(t *testing.T) { both(t, testRememberOutlivesAStall) }
+
+func testRememberOutlivesAStall(t *testing.T, url string) {
+	s, free := locked(t, url)
 	remember(t, s, 0, 1)
 	s.Remember(&Response{ID: "resp_1", Tenant: "a", Provider: "openai"})
 	free()
@@ -82,8 +45,10 @@ func TestRememberOutlivesAStall(t *testing.T) {
 }
 
 // What comes after a write that failed comes after it still, and all that failed is written with the next that waits.
-func TestStallKeepsOrder(t *testing.T) {
-	s, _, free := stalled(t)
+func TestStallKeepsOrder(t *testing.T) { both(t, testStallKeepsOrder) }
+
+func testStallKeepsOrder(t *testing.T, url string) {
+	s, free := locked(t, url)
 	const many = 3 * grouped
 	remember(t, s, 0, many)
 	free()
@@ -104,17 +69,23 @@ func TestStallKeepsOrder(t *testing.T) {
 	}
 }
 
-func TestCloseTriesOnceMore(t *testing.T) {
-	s, path, free := stalled(t)
+func TestCloseTriesOnceMore(t *testing.T) { both(t, testCloseTriesOnceMore) }
+
+func testCloseTriesOnceMore(t *testing.T, url string) {
+	s, free := locked(t, url)
 	remember(t, s, 0, 3)
 	free()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if again := opened(t, "sqlite:"+path); count(t, again) != 3 {
+	again := opened(t, url)
+	if count(t, again) != 3 {
 		t.Errorf("%d of 3 are there", count(t, again))
 	}
-	s, path, free = stalled(t)
+	if _, err := again.db.Exec(`DELETE FROM responses`); err != nil {
+		t.Fatal(err)
+	}
+	s, free = locked(t, url)
 	var told []error
 	s.OnDrop = func(err error) { told = append(told, err) }
 	remember(t, s, 0, 3)
@@ -122,13 +93,15 @@ func TestCloseTriesOnceMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	free()
-	if again := opened(t, "sqlite:"+path); count(t, again) != 0 || s.Dropped() != 3 || len(told) != 1 {
+	if count(t, again) != 0 || s.Dropped() != 3 || len(told) != 1 {
 		t.Errorf("%d are there, %d dropped, told %v", count(t, again), s.Dropped(), told)
 	}
 }
 
-func TestStallHoldsSoMuch(t *testing.T) {
-	s, _, free := stalled(t)
+func TestStallHoldsSoMuch(t *testing.T) { both(t, testStallHoldsSoMuch) }
+
+func testStallHoldsSoMuch(t *testing.T, url string) {
+	s, free := locked(t, url)
 	var told []error
 	s.OnDrop = func(err error) { told = append(told, err) }
 	const part = queued / 2
@@ -145,8 +118,10 @@ func TestStallHoldsSoMuch(t *testing.T) {
 }
 
 // What fails for its own sake is not tried again.
-func TestRememberAnothers(t *testing.T) {
-	s := opened(t, "sqlite::memory:")
+func TestRememberAnothers(t *testing.T) { both(t, testRememberAnothers) }
+
+func testRememberAnothers(t *testing.T, url string) {
+	s := opened(t, url)
 	var told []error
 	s.OnDrop = func(err error) { told = append(told, err) }
 	if err := s.Put(t.Context(), &Response{ID: "resp_1", Tenant: "a"}); err != nil {

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
+	"unicode/utf8"
 )
 
 // Response is an answer of the Responses API that a later request may go on from. One with a Body is kept here; one
@@ -37,21 +40,21 @@ func (s *Store) Put(ctx context.Context, r *Response) error {
 // Remember keeps a response without waiting. It is lost only when too much is waiting already, at exit when the database
 // still fails, or when the response is another tenant's: see Dropped and OnDrop. r must not change any more.
 func (s *Store) Remember(r *Response) {
-	s.post(func(ctx context.Context, tx *sql.Tx) error { return put(ctx, tx, r) })
+	s.post(&write{do: func(ctx context.Context, tx *sql.Tx) error { return put(ctx, tx, r) }, lost: &s.dropped})
 }
 
 func put(ctx context.Context, tx *sql.Tx, r *Response) error {
-	done, err := tx.ExecContext(ctx, `
+	if !sayable(r.ID, r.Tenant, r.Provider, r.Previous) {
+		return errors.New("a response whose names are no text")
+	}
+	n, err := affected(tx.ExecContext(ctx, `
 		INSERT INTO responses (id, tenant, provider, previous, body, input, output, created, expires)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (id) DO UPDATE SET provider = excluded.provider, previous = excluded.previous, body = excluded.body,
 			input = excluded.input, output = excluded.output, created = excluded.created, expires = excluded.expires
 		WHERE responses.tenant = excluded.tenant`,
-		r.ID, r.Tenant, r.Provider, r.Previous, r.Body, r.Input, r.Output, millis(r.Created), millis(r.Expires))
-	if err != nil {
-		return err
-	}
-	if n, err := done.RowsAffected(); err != nil || n > 0 {
+		r.ID, r.Tenant, r.Provider, r.Previous, r.Body, r.Input, r.Output, millis(r.Created), millis(r.Expires)))
+	if err != nil || n > 0 {
 		return err
 	}
 	return fmt.Errorf("response %s is another tenant's", r.ID)
@@ -59,6 +62,11 @@ func put(ctx context.Context, tx *sql.Tx, r *Response) error {
 
 // Get returns a tenant's response, or ErrUnknown.
 func (s *Store) Get(ctx context.Context, tenant, id string) (*Response, error) {
+	if !sayable(tenant, id) {
+		return nil, ErrUnknown
+	}
+	ctx, cancel := s.within(ctx)
+	defer cancel()
 	r := &Response{}
 	var created, expires int64
 	err := s.db.QueryRowContext(ctx, `
@@ -77,6 +85,11 @@ func (s *Store) Get(ctx context.Context, tenant, id string) (*Response, error) {
 
 // Owner tells whose a response is and where it lives.
 func (s *Store) Owner(ctx context.Context, id string) (tenant, provider string, ok bool, err error) {
+	if !sayable(id) {
+		return "", "", false, nil
+	}
+	ctx, cancel := s.within(ctx)
+	defer cancel()
 	err = s.db.QueryRowContext(ctx, `
 		SELECT tenant, provider FROM responses
 		WHERE id = $1 AND (expires = 0 OR expires > $2)`, id, millis(s.now())).Scan(&tenant, &provider)
@@ -88,21 +101,17 @@ func (s *Store) Owner(ctx context.Context, id string) (tenant, provider string, 
 
 // Delete forgets a tenant's response and tells whether there was one.
 func (s *Store) Delete(ctx context.Context, tenant, id string) (found bool, err error) {
-	result := make(chan bool, 1) // not a shared variable: the writer may come after the caller has left
+	if !sayable(tenant, id) {
+		return false, nil
+	}
+	var was atomic.Bool // the writer may come after the caller has left
 	err = s.write(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		done, err := tx.ExecContext(ctx, `
-			DELETE FROM responses WHERE id = $1 AND tenant = $2 AND (expires = 0 OR expires > $3)`, id, tenant, millis(s.now()))
-		if err != nil {
-			return err
-		}
-		n, err := done.RowsAffected()
-		result <- n > 0
+		n, err := affected(tx.ExecContext(ctx, `
+			DELETE FROM responses WHERE id = $1 AND tenant = $2 AND (expires = 0 OR expires > $3)`, id, tenant, millis(s.now())))
+		was.Store(n > 0)
 		return err
 	})
-	if err != nil {
-		return false, err
-	}
-	return <-result, nil
+	return was.Load() && err == nil, err
 }
 
 // Thread returns the conversation that ends with a response, the oldest first: what went in and what came out, most bytes of
@@ -129,9 +138,15 @@ func (s *Store) Thread(ctx context.Context, tenant, id string, most int) ([]Resp
 // reading what is so long.
 func (s *Store) turn(ctx context.Context, tenant, id string, most int) (Response, error) {
 	r := Response{ID: id, Tenant: tenant}
+	if !sayable(tenant, id) {
+		return r, ErrUnknown
+	}
+	ctx, cancel := s.within(ctx)
+	defer cancel()
 	var kept, fits bool
 	err := s.db.QueryRowContext(ctx, `
-		SELECT previous, here, size <= $1, CASE WHEN size <= $1 THEN input END, CASE WHEN size <= $1 THEN output END
+		SELECT previous, here, size <= CAST($1 AS BIGINT), CASE WHEN size <= CAST($1 AS BIGINT) THEN input END,
+			CASE WHEN size <= CAST($1 AS BIGINT) THEN output END
 		FROM (SELECT previous, input, output, LENGTH(body) IS NOT NULL AS here,
 				COALESCE(LENGTH(input), 0) + COALESCE(LENGTH(output), 0) AS size
 			FROM responses WHERE id = $2 AND tenant = $3 AND (expires = 0 OR expires > $4)) AS turn`,
@@ -149,33 +164,6 @@ func (s *Store) turn(ctx context.Context, tenant, id string, most int) (Response
 	return r, nil
 }
 
-// purged is how many rows one transaction deletes: those who write wait for it.
-const purged = 256
-
-// purge deletes some of what has expired and tells whether there may be more.
-func (s *Store) purge() (more bool) {
-	err := transact(s.ctx, s.db, func(tx *sql.Tx) error {
-		done, err := tx.ExecContext(s.ctx, `
-			DELETE FROM responses WHERE id IN (
-				SELECT id FROM responses WHERE expires > 0 AND expires <= $1 LIMIT $2)`, millis(s.now()), purged)
-		if err != nil {
-			return err
-		}
-		n, err := done.RowsAffected()
-		more = n == purged
-		return err
-	})
-	return more && err == nil // what fails is tried again at the next tick: nobody sees what has expired
-}
-
-// outOfTime says so when a query ended with its context: a driver's own words for it vary.
-func outOfTime(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
-}
-
 // millis is a time as the database has it: 0 is no time.
 func millis(t time.Time) int64 {
 	if t.IsZero() {
@@ -189,4 +177,17 @@ func date(millis int64) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMilli(millis)
+}
+
+// sayable tells that a database can hold texts. Postgres refuses what is none, and SQLite would take it.
+func sayable(texts ...string) bool {
+	return !slices.ContainsFunc(texts, func(s string) bool { return !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 })
+}
+
+// affected is how many rows a statement changed.
+func affected(done sql.Result, err error) (int64, error) {
+	if err != nil {
+		return 0, err
+	}
+	return done.RowsAffected()
 }

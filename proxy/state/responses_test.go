@@ -11,8 +11,10 @@ import (
 	"time"
 )
 
-func TestResponses(t *testing.T) {
-	s := opened(t, "sqlite:"+file(t))
+func TestResponses(t *testing.T) { both(t, testResponses) }
+
+func testResponses(t *testing.T, url string) {
+	s := opened(t, url)
 	want := &Response{
 		ID: "resp_1", Tenant: "a", Provider: "anthropic", Previous: "resp_0", Body: []byte(`{"id":"resp_1"}`), Input: []byte(`[1]`), Output: []byte(`[2]`),
 		Created: time.UnixMilli(1_700_000_000_123), Expires: time.Now().Add(time.Hour).Truncate(time.Millisecond),
@@ -45,8 +47,10 @@ func TestResponses(t *testing.T) {
 	}
 }
 
-func TestTenants(t *testing.T) {
-	s := opened(t, "sqlite::memory:")
+func TestTenants(t *testing.T) { both(t, testTenants) }
+
+func testTenants(t *testing.T, url string) {
+	s := opened(t, url)
 	for _, r := range []*Response{
 		{ID: "resp_a", Tenant: "a", Body: []byte("{}")},
 		{ID: "resp_b", Tenant: "b", Body: []byte("{}"), Previous: "resp_a"},
@@ -77,8 +81,10 @@ func TestTenants(t *testing.T) {
 	}
 }
 
-func TestThread(t *testing.T) {
-	s := opened(t, "sqlite::memory:")
+func TestThread(t *testing.T) { both(t, testThread) }
+
+func testThread(t *testing.T, url string) {
+	s := opened(t, url)
 	var wg sync.WaitGroup
 	for i := range mostTurns + 2 {
 		wg.Go(func() {
@@ -127,8 +133,10 @@ func TestThread(t *testing.T) {
 }
 
 // A thread reads neither the responses themselves nor what is too long for it.
-func TestThreadReadsItemsOnly(t *testing.T) {
-	s := opened(t, "sqlite:"+file(t))
+func TestThreadReadsItemsOnly(t *testing.T) { both(t, testThreadReadsItemsOnly) }
+
+func testThreadReadsItemsOnly(t *testing.T, url string) {
+	s := opened(t, url)
 	const large = 4 << 20
 	for i := range 4 {
 		r := &Response{ID: fmt.Sprint("resp_", i), Tenant: "a", Body: make([]byte, large), Input: []byte("[1]"), Output: []byte("[2]")}
@@ -159,7 +167,9 @@ func TestThreadReadsItemsOnly(t *testing.T) {
 	}
 }
 
-func TestExpiry(t *testing.T) {
+func TestExpiry(t *testing.T) { both(t, testExpiry) }
+
+func testExpiry(t *testing.T, url string) {
 	var mu sync.Mutex
 	clock := time.Unix(1_700_000_000, 0)
 	now := func() time.Time {
@@ -167,7 +177,7 @@ func TestExpiry(t *testing.T) {
 		defer mu.Unlock()
 		return clock
 	}
-	s, err := open(t.Context(), "sqlite::memory:", now, time.Millisecond)
+	s, err := open(t.Context(), url, now, time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,8 +227,10 @@ func count(t *testing.T, s *Store) (n int) {
 	return n
 }
 
-func TestConcurrentUse(t *testing.T) {
-	s := opened(t, "sqlite:"+file(t))
+func TestConcurrentUse(t *testing.T) { both(t, testConcurrentUse) }
+
+func testConcurrentUse(t *testing.T, url string) {
+	s := opened(t, url)
 	var wg sync.WaitGroup
 	for worker := range 8 {
 		wg.Go(func() {
@@ -242,12 +254,22 @@ func TestConcurrentUse(t *testing.T) {
 	wg.Wait()
 }
 
-func BenchmarkPut(b *testing.B) {
+func BenchmarkSQLite(b *testing.B) {
 	s, err := Open(b.Context(), "sqlite:"+b.TempDir()+"/state.db")
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer s.Close()
+	b.Run("Put", func(b *testing.B) { benchmarkPut(b, s) })
+	b.Run("Revision", func(b *testing.B) { benchmarkRevision(b, s) })
+	b.Run("Denials", func(b *testing.B) {
+		for b.Loop() {
+			s.Record(Entry{Kind: Denial, Action: "auth", From: "192.0.2.1"})
+		}
+	})
+}
+
+func benchmarkPut(b *testing.B, s *Store) {
 	body := make([]byte, 4000)
 	b.SetParallelism(32)
 	b.RunParallel(func(pb *testing.PB) {
@@ -257,4 +279,12 @@ func BenchmarkPut(b *testing.B) {
 			}
 		}
 	})
+}
+
+func benchmarkRevision(b *testing.B, s *Store) {
+	for b.Loop() {
+		if _, err := s.Revision(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -1,14 +1,12 @@
 package state
 
 import (
-	"bufio"
 	"context"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -54,18 +52,18 @@ func TestBadURLs(t *testing.T) {
 	for url, want := range map[string]string{
 		"":                            "it must be sqlite:PATH",
 		"sqlite:":                     "it must be sqlite:PATH",
-		"mysql://x":                   "it must be sqlite:PATH",
+		"mysql://":                    "mysql: it must be sqlite:PATH or postgres://",
 		"sqlite:" + garbage:           "file is not a database",
 		"sqlite:" + garbage + "/x":    "not a directory",
 		"sqlite:" + torn(t):           "malformed",
-		"sqlite:" + newer(t):          "a newer gateway wrote it (version 99 of its tables, this gateway knows 1)",
+		"sqlite:" + newer(t):          "a newer gateway wrote it (version 99 of its tables, this gateway knows 2)",
 		"sqlite:" + t.TempDir() + "/": "is a directory",
 	} {
 		s, err := Open(t.Context(), url)
 		if err == nil {
 			s.Close()
 		}
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), strings.TrimPrefix(url, "sqlite:")) {
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), strings.TrimSuffix(strings.TrimPrefix(url, "sqlite:"), "://")) {
 			t.Errorf("%s: %v, expected %q", url, err, want)
 		}
 	}
@@ -105,114 +103,16 @@ func newer(t *testing.T) string {
 	return path
 }
 
-func TestMigrations(t *testing.T) {
-	path := "sqlite:" + file(t)
-	var wg sync.WaitGroup
-	for range 4 { // gateways that start at the same time
-		wg.Go(func() {
-			s, err := Open(t.Context(), path)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if err := s.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	was := migrations
-	defer func() { migrations = was }()
-	migrations = append(migrations[:1:1], `CREATE TABLE more (x BIGINT); INSERT INTO more (x) VALUES (7)`, `broken`)
-	if _, err := Open(t.Context(), path); err == nil || !strings.Contains(err.Error(), "migration 3") {
-		t.Fatalf("a broken migration: %v", err)
-	}
-	migrations = migrations[:2]
-	s := opened(t, path)
-	var x, steps int
-	err := s.db.QueryRow(`SELECT x, (SELECT COUNT(*) FROM schema_version) FROM more`).Scan(&x, &steps)
-	if err != nil || x != 7 || steps != 2 {
-		t.Errorf("x is %d after %d steps: %v", x, steps, err)
-	}
-}
-
-// TestKilled writes in another process and kills it: all that was acknowledged must be there.
-func TestKilled(t *testing.T) {
-	if path := os.Getenv("STATE_KILLED"); path != "" {
-		writeUntilKilled(path)
-	}
-	path := file(t)
-	for round := range 3 {
-		child := exec.Command(os.Args[0], "-test.run", "^TestKilled$")
-		child.Env = append(os.Environ(), "STATE_KILLED="+path, fmt.Sprint("STATE_ROUND=", round))
-		out, err := child.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		child.Stderr = os.Stderr
-		if err := child.Start(); err != nil {
-			t.Fatal(err)
-		}
-		var ids []string
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			ids = append(ids, lines.Text())
-			if len(ids) == 200 {
-				if err := child.Process.Kill(); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		_ = child.Wait()
-		if len(ids) < 200 {
-			t.Fatalf("only %d were written", len(ids))
-		}
-		s, err := Open(t.Context(), "sqlite:"+path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, id := range ids {
-			if r, err := s.Get(t.Context(), "a", id); err != nil || len(r.Body) != 3000 {
-				t.Errorf("%s is lost: %v", id, err)
-			}
-		}
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func writeUntilKilled(path string) {
-	s, err := Open(context.Background(), "sqlite:"+path)
-	if err != nil {
-		panic(err)
-	}
-	var mu sync.Mutex
-	for writer := range 8 {
-		go func() {
-			for i := 0; ; i++ {
-				id := fmt.Sprintf("resp_%s_%d_%d", os.Getenv("STATE_ROUND"), writer, i)
-				if err := s.Put(context.Background(), &Response{ID: id, Tenant: "a", Body: make([]byte, 3000)}); err != nil {
-					panic(err)
-				}
-				mu.Lock()
-				fmt.Println(id)
-				mu.Unlock()
-			}
-		}()
-	}
-	select {}
-}
-
 // TestLocked has another program hold the database: a caller waits no longer than it wants to, and goes on later.
 func TestLocked(t *testing.T) {
 	path := file(t)
 	s := opened(t, "sqlite:"+path)
-	other, _, err := openSQLite(t.Context(), path)
+	other, err := openSQLite(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer other.Close()
-	tx, err := other.Begin()
+	defer other.close()
+	tx, err := other.db.Begin()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,14 +160,16 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-func TestFullQueue(t *testing.T) {
-	s := opened(t, "sqlite::memory:")
+func TestFullQueue(t *testing.T) { both(t, testFullQueue) }
+
+func testFullQueue(t *testing.T, url string) {
+	s := opened(t, url)
 	hold, held := make(chan struct{}), make(chan struct{})
-	s.post(func(context.Context, *sql.Tx) error {
+	s.post(&write{do: func(context.Context, *sql.Tx) error {
 		close(held)
 		<-hold
 		return nil
-	})
+	}})
 	<-held
 	for i := range queued + 10 {
 		s.Remember(&Response{ID: fmt.Sprint("resp_", i), Tenant: "a", Provider: "openai"})
@@ -289,46 +191,10 @@ func TestFullQueue(t *testing.T) {
 	}
 }
 
-func TestGroupHasOneTransaction(t *testing.T) {
-	s := opened(t, "sqlite::memory:")
-	hold, held := make(chan struct{}), make(chan struct{})
-	s.post(func(context.Context, *sql.Tx) error {
-		close(held)
-		<-hold
-		return nil
-	})
-	<-held
-	var group atomic.Pointer[sql.Tx]
-	var different atomic.Bool
-	var wg sync.WaitGroup
-	for i := range 20 {
-		wg.Go(func() {
-			err := s.write(t.Context(), func(_ context.Context, tx *sql.Tx) error {
-				if !group.CompareAndSwap(nil, tx) && group.Load() != tx {
-					different.Store(true)
-				}
-				if i == 7 {
-					return errors.New("one fails")
-				}
-				return nil
-			})
-			if (err != nil) != (i == 7) {
-				t.Errorf("write %d: %v", i, err)
-			}
-		})
-	}
-	for len(s.queue) < 20 {
-		time.Sleep(time.Millisecond)
-	}
-	close(hold)
-	wg.Wait()
-	if different.Load() {
-		t.Error("what waits together is not written together")
-	}
-}
+func TestClosed(t *testing.T) { both(t, testClosed) }
 
-func TestClosed(t *testing.T) {
-	s, err := Open(t.Context(), "sqlite:"+file(t))
+func testClosed(t *testing.T, url string) {
+	s, err := Open(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}

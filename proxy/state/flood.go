@@ -1,0 +1,98 @@
+package state
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Of denials and security events only the first of each source is recorded at once. What it repeats within the minute is
+// counted and becomes one entry at its end. Whoever comes when many sources have been seen is only counted, by action: from
+// many addresses, too, a flood writes so much a minute and no more.
+
+const (
+	floodLasts  = time.Minute
+	mostSources = 64 // that have an entry of their own
+	mostCounts  = 96
+)
+
+// flood counts. Its zero value is ready.
+type flood struct {
+	mu    sync.Mutex
+	began time.Time
+	seen  map[source]*Entry // what will be recorded when the minute ends, if it has repeats
+}
+
+// source is what makes entries the like of each other.
+type source struct {
+	kind                        Kind
+	actor, action, tenant, from string
+}
+
+// admit tells whether an entry is to be recorded, and counts it if not.
+func (f *flood) admit(e *Entry, now time.Time) bool {
+	if e.Kind != Denial && e.Kind != Security {
+		return true
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.seen) == 0 {
+		f.seen, f.began = map[source]*Entry{}, now
+	}
+	of := source{e.Kind, e.Actor, e.Action, e.Tenant, network(e.From)}
+	like, again := f.seen[of]
+	if !again && len(f.seen) < mostSources {
+		f.seen[of] = of.entry()
+		return true
+	}
+	if !again {
+		like = f.others(of)
+	}
+	like.Repeats++
+	like.At = e.At
+	return false
+}
+
+// others is the count of sources that came too late.
+func (f *flood) others(of source) *Entry {
+	of = source{kind: of.kind, action: of.action}
+	if f.seen[of] == nil && len(f.seen) >= mostCounts {
+		of.action = ""
+	}
+	if f.seen[of] == nil {
+		f.seen[of] = of.entry()
+	}
+	return f.seen[of]
+}
+
+func (of source) entry() *Entry {
+	return &Entry{Kind: of.kind, Actor: of.actor, Action: of.action, Tenant: of.tenant, From: of.from}
+}
+
+// end is what repeated, once the minute is over.
+func (f *flood) end(now time.Time, all bool) (list []Entry) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !all && now.Sub(f.began) < floodLasts {
+		return nil
+	}
+	for _, e := range f.seen {
+		if e.Repeats > 0 {
+			list = append(list, *e)
+		}
+	}
+	clear(f.seen)
+	slices.SortFunc(list, func(a, b Entry) int { return a.At.Compare(b.At) })
+	return list
+}
+
+// network is the address, or of IPv6 what one customer has.
+func network(from string) string {
+	addr, err := netip.ParseAddr(from)
+	if err != nil || !addr.Is6() || addr.Is4In6() {
+		return from
+	}
+	prefix, _ := addr.WithZone("").Prefix(64)
+	return prefix.String()
+}
