@@ -1,0 +1,290 @@
+package guard
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"syscall"
+	"time"
+
+	"jarvis-gateway/proxy/wire"
+)
+
+// remote is a server of the operator's that looks at texts. It is sent
+//
+//	{"on": "request", "kind": "chat", "texts": [{"role": "user", "text": "..."}]}
+//
+// and answers {"verdict": "pass"} or {"verdict": "match", "found": "a word for the log"}; where the guard masks, with
+// "texts": [{"index": 0, "text": "..."}], what to put in the place of those that it found something in.
+type remote struct {
+	url    string
+	secret string
+	open   bool // pass when there is no answer
+	client *http.Client
+	now    func() time.Time
+}
+
+// maxRemote bounds what is sent to a server, and what it may answer.
+const maxRemote = 2 << 20
+
+type question struct {
+	On    string         `json:"on"`
+	Kind  string         `json:"kind"`
+	Texts []questionText `json:"texts"`
+}
+
+type questionText struct {
+	Role string `json:"role"`
+	Text string `json:"text"`
+}
+
+type reply struct {
+	Verdict string `json:"verdict"`
+	Found   string `json:"found"`
+	Texts   []struct {
+		Index int    `json:"index"`
+		Text  string `json:"text"`
+	} `json:"texts"`
+}
+
+var kindNames = [...]string{wire.Plain: "other", wire.Chat: "chat", wire.Completion: "completion", wire.Response: "response", wire.Message: "message"}
+
+// ask sends texts to the server.
+func (h *remote) ask(q *question) (r reply, err error) {
+	body, err := json.Marshal(q)
+	if err != nil {
+		return r, err
+	}
+	if len(body) > maxRemote {
+		return r, fmt.Errorf("the texts have %d bytes, more than are sent", len(body))
+	}
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, h.url, bytes.NewReader(body)) // the client's timeout bounds it
+	if err != nil {
+		return r, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if h.secret != "" {
+		req.Header.Set("X-Jarvis-Signature", h.sign(body))
+	}
+	res, err := h.client.Do(req)
+	if err != nil {
+		return r, err
+	}
+	defer res.Body.Close()
+	said, err := io.ReadAll(io.LimitReader(res.Body, maxRemote+1))
+	switch {
+	case err != nil:
+		return r, err
+	case res.StatusCode != http.StatusOK:
+		return r, fmt.Errorf("status %d", res.StatusCode)
+	case len(said) > maxRemote:
+		return r, errors.New("its answer is too long")
+	}
+	if err = json.Unmarshal(said, &r); err != nil {
+		return r, errors.New("its answer is not the JSON it should be")
+	}
+	if r.Verdict != "pass" && r.Verdict != "match" {
+		return r, errors.New("its verdict is neither pass nor match")
+	}
+	return r, nil
+}
+
+// sign is the signature of a body: t=SECONDS,v1=HEX, of HMAC-SHA256 over "SECONDS.BODY".
+func (h *remote) sign(body []byte) string {
+	t := strconv.FormatInt(h.now().Unix(), 10)
+	mac := hmac.New(sha256.New, []byte(h.secret))
+	mac.Write([]byte(t + "."))
+	mac.Write(body)
+	return "t=" + t + ",v1=" + hex.EncodeToString(mac.Sum(nil))
+}
+
+// judge asks about texts and does what is to be done. It returns the texts to put in the place of others, by index.
+func (r *rule) judge(v *Vault, q *question) (map[int]string, error) {
+	got, err := r.remote.ask(q)
+	switch {
+	case err != nil && r.remote.open:
+		v.flag(r.name + ".unavailable")
+		return nil, nil
+	case err != nil:
+		e := wire.Server(503, "guard_unavailable", "A check of this request or its answer is not available.", fmt.Errorf("%s %s: %w", r.at, r.name, err))
+		e.Retry = time.Second
+		return nil, e
+	case got.Verdict == "pass":
+		return nil, nil
+	}
+	return r.found(v, &got, len(q.Texts))
+}
+
+func (r *rule) found(v *Vault, got *reply, n int) (map[int]string, error) {
+	switch r.action {
+	case flag:
+		v.flag(r.name)
+		return nil, nil
+	case refuse:
+		return nil, r.refusal(cmp.Or(word(got.Found), "match"), nil)
+	}
+	put := map[int]string{}
+	for _, t := range got.Texts {
+		if t.Index < 0 || t.Index >= n {
+			return nil, r.refusal("the server masks a text that is not there", nil)
+		}
+		put[t.Index] = t.Text
+	}
+	if len(put) == 0 {
+		return nil, r.refusal("the server found something and masks nothing", nil)
+	}
+	return put, nil
+}
+
+// word keeps texts out of the log: what a server found is named there only by a word.
+func word(found string) string {
+	for _, c := range []byte(found) {
+		if !is(c, wordy) && c != '.' && c != '-' {
+			return "match"
+		}
+	}
+	return found[:min(len(found), 64)]
+}
+
+// askServer asks about a request's texts.
+func (r *rule) askServer(q *asked) error {
+	ask := question{On: "request", Kind: kindNames[q.kind]}
+	var at []int
+	for i := range q.walk.said {
+		s := &q.walk.said[i]
+		if s.role&r.roles == 0 {
+			continue
+		}
+		w := &q.ways[0]
+		w.look = false
+		w.load(q.raw[s.start:s.end], prose)
+		ask.Texts = append(ask.Texts, questionText{roleName(s.role), string(w.text)})
+		at = append(at, i)
+	}
+	if len(ask.Texts) == 0 {
+		return nil
+	}
+	put, err := r.judge(q.vault, &ask)
+	if err != nil {
+		return err
+	}
+	for n, i := range at {
+		if text, ok := put[n]; ok {
+			s := &q.walk.said[i]
+			value := appendText(nil, text, prose)
+			if s.form == number {
+				value = wire.AppendString(nil, text)
+			}
+			q.edits = append(q.edits, edit{s.start, s.end, value})
+		}
+	}
+	return q.apply()
+}
+
+func roleName(r role) string {
+	for name, bit := range roleNames {
+		if bit == r {
+			return name
+		}
+	}
+	return "other"
+}
+
+// gathering is a stage that holds a text until it is whole, and asks the server about it.
+type gathering struct {
+	rule   *rule
+	answer *answer
+	form   form
+	held   []byte
+	over   bool // the text is longer than may be held, and the guard lets pass what it cannot ask about
+}
+
+// run implements stage.
+func (g *gathering) run(dst, raw []byte, final bool) ([]byte, error) {
+	if g.rule.action == flag || g.over {
+		dst = append(dst, raw...)
+	}
+	if g.over {
+		return dst, nil
+	}
+	g.held = append(g.held, raw...)
+	if len(g.held) > maxGathered {
+		if !g.rule.remote.open {
+			return dst, g.rule.refusal("the answer is too long to ask about", nil)
+		}
+		g.over = true
+		g.answer.vault.flag(g.rule.name + ".unavailable")
+		if g.rule.action != flag {
+			dst = append(dst, g.held...)
+		}
+		g.held = nil
+		return dst, nil
+	}
+	if !final || len(g.held) == 0 {
+		return dst, nil
+	}
+	out, err := g.answer.judged(g.rule, g.held)
+	if err == nil && g.rule.action != flag {
+		dst = append(dst, out...)
+	}
+	return dst, err
+}
+
+// judged asks about a text, once for each that is the same: streams repeat theirs at the end.
+func (a *answer) judged(r *rule, raw []byte) ([]byte, error) {
+	w := window{}
+	w.load(raw, prose)
+	key := r.at + "\x00" + string(w.text)
+	if put, ok := a.told[key]; ok {
+		return put, nil
+	}
+	put, err := r.judge(a.vault, &question{On: "answer", Kind: kindNames[a.kind], Texts: []questionText{{"assistant", string(w.text)}}})
+	if err != nil {
+		return nil, err
+	}
+	out := raw
+	if text, ok := put[0]; ok {
+		out = appendText(nil, text, prose)
+	}
+	if a.told == nil {
+		a.told = map[string][]byte{}
+	}
+	a.told[key] = bytes.Clone(out)
+	return out, nil
+}
+
+// dialer reaches only what the guard may: public addresses, or, where it says private, loopback and private ones.
+func dialer(private bool) *net.Dialer {
+	return &net.Dialer{Timeout: 2 * time.Second, Control: func(_, address string, _ syscall.RawConn) error {
+		at, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return err
+		}
+		if ip := at.Addr().Unmap(); inside(ip) != private || ip.IsLinkLocalUnicast() || ip.IsUnspecified() || ip.IsMulticast() {
+			return errors.New("the guard's url leads to an address that it may not reach")
+		}
+		return nil
+	}}
+}
+
+func inside(ip netip.Addr) bool { return ip.IsLoopback() || ip.IsPrivate() }
+
+func newRemote(c *Config) *remote {
+	return &remote{url: c.URL, secret: c.Secret.Reveal(), open: c.OnError == "open", now: time.Now, client: &http.Client{
+		Timeout:       c.Timeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{DialContext: dialer(c.Private).DialContext, MaxIdleConnsPerHost: 16, IdleConnTimeout: 30 * time.Second,
+			ForceAttemptHTTP2: true, TLSHandshakeTimeout: 2 * time.Second, MaxResponseHeaderBytes: 16 << 10},
+	}}
+}

@@ -1,0 +1,109 @@
+package guard
+
+import (
+	"hash/fnv"
+	"slices"
+	"strconv"
+	"strings"
+
+	"jarvis-gateway/proxy/wire"
+)
+
+// Vault is what the guards took out of one request, and what they noted of it and its answer. It lives as long as the
+// request and is written nowhere.
+type Vault struct {
+	names     map[string]string // placeholder, such as EMAIL_1 -> what it stands for
+	hidden    map[string]string // label and value -> placeholder
+	counts    map[string]int    // label -> the last number given
+	labels    []string          // those of names
+	flags     []string
+	body      []byte // the request as it came, for placeholders that stand in it already
+	answering bool   // what is masked now is the answer's, and stays masked
+}
+
+// String keeps the values from being printed.
+func (v *Vault) String() string { return wire.Masked }
+
+// GoString keeps them from %#v.
+func (v *Vault) GoString() string { return wire.Masked }
+
+// Flags are the names of the guards that noted something, each once.
+func (v *Vault) Flags() []string {
+	if v == nil {
+		return nil
+	}
+	return v.flags
+}
+
+// empty tells that there is nothing to put back.
+func (v *Vault) empty() bool { return v == nil || len(v.names) == 0 }
+
+func (v *Vault) flag(name string) {
+	if !slices.Contains(v.flags, name) {
+		v.flags = append(v.flags, name)
+	}
+}
+
+// known tells that the client said the value itself: its answer may say it too.
+func (v *Vault) known(label, value string) bool {
+	_, ok := v.hidden[label+"\x00"+value]
+	return ok
+}
+
+// hide gives the placeholder of a value: in a request the same for the same. In an answer, which nobody needs to turn
+// back, it is the label alone: a number would tell in which order the pieces of a stream came.
+func (v *Vault) hide(label, value string) string {
+	if v.answering {
+		return label
+	}
+	if v.hidden == nil {
+		v.names, v.hidden, v.counts = map[string]string{}, map[string]string{}, map[string]int{}
+	}
+	key := label + "\x00" + value
+	if name, ok := v.hidden[key]; ok {
+		return name
+	}
+	n, counted := v.counts[label]
+	if !counted {
+		n = lastNumber(v.body, label) + v.ahead()
+		v.labels = append(v.labels, label)
+	}
+	n++
+	name := label + "_" + strconv.Itoa(n)
+	v.counts[label], v.hidden[key], v.names[name] = n, name, value
+	return name
+}
+
+// ahead is where numbers begin in a request that goes on from an answer that the provider keeps: the placeholders of that
+// conversation are not known here, and must not be taken for this request's.
+func (v *Vault) ahead() int {
+	top := space(v.body, 0)
+	before := literal(v.body, find(v.body, top, "previous_response_id")) + literal(v.body, find(v.body, top, "conversation"))
+	if before == "" {
+		return 0
+	}
+	h := fnv.New32a()
+	h.Write([]byte(before))
+	return 1000 + int(h.Sum32()%900_000)
+}
+
+// lastNumber is the highest n of a LABEL_n that stands in the body already: the client's own must not be taken for ours.
+func lastNumber(body []byte, label string) (most int) {
+	for i, c := range body {
+		if c != '_' || i < len(label) || !strings.EqualFold(string(body[i-len(label):i]), label) {
+			continue
+		}
+		n := 0
+		for _, d := range body[i+1 : min(len(body), i+1+maxNumber)] {
+			if d < '0' || d > '9' {
+				break
+			}
+			n = n*10 + int(d-'0')
+		}
+		most = max(most, n)
+	}
+	return most
+}
+
+// maxNumber is how many digits of a placeholder are read.
+const maxNumber = 7
