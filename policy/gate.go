@@ -1,123 +1,39 @@
-// Package policy decides who may ask for what: keys, tenants, limits.
+// Package policy decides who may ask for what: keys, tokens, tenants, roles, limits.
 package policy
 
 import (
 	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
-	"fmt"
-	"maps"
+	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"jarvis-gateway/policy/counter"
+	"jarvis-gateway/policy/guard"
 	"jarvis-gateway/proxy/wire"
 )
 
-// Gate knows every key. It never changes but for its counters: a new config makes a new one.
-type Gate struct {
-	keys    map[uint64][]*Caller // by the first bytes of the digest; the rest is compared in constant time
-	tenants map[string]*tenant
-	whole   *quota
-}
-
-// Caller is a known key and its tenant.
-type Caller struct {
-	Tenant string
-	Key    string // its name
-	digest [sha256.Size]byte
-	until  time.Time // zero: for ever
-	tenant *tenant
-}
-
-type tenant struct {
-	exact    map[string]bool
-	patterns []string
-	listed   bool // models are listed; otherwise every entry of `models` is allowed
-	quota    *quota
-}
-
-// quota counts the requests in flight. It outlives the Gate: the next config's Gate goes on with it.
-type quota struct {
-	open  atomic.Int64
-	limit atomic.Int64 // 0: none
+// Setup is what a Gate is made of.
+type Setup struct {
+	Tenants  map[string]Tenant
+	Roles    map[string]Role // those of the config
+	JWT      *JWT            // nil: keys only
+	Limits   Limits          // the whole gateway's
+	Alerts   Alerts          // who is told of those
+	Names    Names
+	Log      *slog.Logger      // of what goes wrong behind the requests; nil: nowhere
+	Once     Once              // so that one alert is sent, whatever the number of replicas; nil: none is sent
+	OnAlert  func(Alert)       // told of each; it must not block
+	Counters *counter.Counters // nil: the setup is only checked; nothing is counted and nothing fetched
 }
 
 // Names is what tenants may refer to.
 type Names struct {
 	Models    []string // entries of `models`, patterns included
 	Providers []string
-}
-
-// New checks the tenants. The error joins all that is wrong, each worded as a path. prev, which may be nil, is the Gate
-// whose counters go on.
-func New(tenants map[string]Tenant, limits Limits, names Names, prev *Gate) (*Gate, error) {
-	g := &Gate{keys: map[uint64][]*Caller{}, tenants: map[string]*tenant{}, whole: &quota{}}
-	if prev != nil {
-		g.whole = prev.whole
-	}
-	errs := limits.check("limits")
-	for _, name := range slices.Sorted(maps.Keys(tenants)) {
-		errs = append(errs, g.add(name, tenants[name], names)...)
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
-	}
-	g.whole.limit.Store(int64(limits.Concurrency))
-	for name, t := range g.tenants {
-		t.quota = &quota{}
-		if prev != nil && prev.tenants[name] != nil {
-			t.quota = prev.tenants[name].quota
-		}
-		t.quota.limit.Store(int64(tenants[name].Limits.Concurrency))
-	}
-	return g, nil
-}
-
-func (l Limits) check(at string) []error {
-	if l.Concurrency < 0 {
-		return []error{fmt.Errorf("%s.concurrency: must be at least 1", at)}
-	}
-	return nil
-}
-
-func (g *Gate) add(name string, cfg Tenant, names Names) []error {
-	at := "tenants." + name
-	t := &tenant{exact: map[string]bool{}, listed: cfg.Models != nil}
-	errs := cfg.Limits.check(at + ".limits")
-	for i, m := range cfg.Models {
-		if !names.match(m) {
-			errs = append(errs, fmt.Errorf("%s.models[%d]: unknown model %q (have: %s; or provider/model with: %s)", at, i, m,
-				strings.Join(names.Models, ", "), strings.Join(names.Providers, ", ")))
-		}
-		if strings.Contains(m, "*") {
-			t.patterns = append(t.patterns, m)
-		} else {
-			t.exact[m] = true
-		}
-	}
-	g.tenants[name] = t
-	for i, k := range cfg.Keys {
-		caller, err := k.caller()
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s.keys[%d].%w", at, i, err))
-			continue
-		}
-		if other := g.find(caller.digest); other != nil {
-			errs = append(errs, fmt.Errorf("%s.keys[%d]: the same key as %q of tenant %q", at, i, other.Key, other.Tenant))
-			continue
-		}
-		if slices.ContainsFunc(cfg.Keys[:i], func(o Key) bool { return o.Name == k.Name }) {
-			errs = append(errs, fmt.Errorf("%s.keys[%d].name: %q stands twice", at, i, k.Name))
-		}
-		caller.Tenant, caller.tenant = name, t
-		at := binary.LittleEndian.Uint64(caller.digest[:])
-		g.keys[at] = append(g.keys[at], caller)
-	}
-	return errs
 }
 
 // match tells whether a tenant's entry can ever allow something.
@@ -137,146 +53,257 @@ func (n Names) match(entry string) bool {
 	return direct && slices.Contains(n.Providers, provider)
 }
 
-const minKey = 16 // shorter keys can be guessed
-
-func (k Key) caller() (*Caller, error) {
-	c := &Caller{Key: k.Name}
-	switch {
-	case k.Name == "":
-		return nil, errors.New("name: must be set")
-	case (k.Key == "") == (k.Hash == ""):
-		return nil, errors.New("key: exactly one of key and hash must be set")
-	case k.Key != "" && len(k.Key) < minKey:
-		return nil, fmt.Errorf("key: must have at least %d characters", minKey)
-	case k.Key != "" && strings.ContainsFunc(k.Key.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }):
-		return nil, errors.New("key: may hold visible ASCII characters only, as it travels in a header")
-	case k.Key != "":
-		c.digest = sha256.Sum256([]byte(k.Key))
-	default:
-		digest, ok := strings.CutPrefix(k.Hash, "sha256:")
-		b, err := hex.DecodeString(digest)
-		if !ok || err != nil || len(b) != sha256.Size {
-			return nil, errors.New("hash: expected sha256: and 64 hex digits")
-		}
-		c.digest = [sha256.Size]byte(b)
-	}
-	if k.Role != "" && k.Role != "developer" {
-		return nil, fmt.Errorf("role: %q is not supported yet (have: developer)", k.Role)
-	}
-	until, err := expiry(k.Expires)
-	c.until = until
-	return c, err
+// direct tells a provider/model name without an entry of its own: only tenants that list it, or a pattern of it, may ask for
+// it.
+func (n Names) direct(model string) bool {
+	provider, rest, slash := strings.Cut(model, "/")
+	return slash && rest != "" && slices.Contains(n.Providers, provider) && !slices.Contains(n.Models, model)
 }
 
-func expiry(s string) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
-	}
-	for _, layout := range []string{time.DateOnly, time.RFC3339} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, fmt.Errorf("expires: %q is neither a date (2027-01-01) nor an RFC 3339 time", s)
+// anything is for what the state store has: a model that has gone from the configuration since is no mistake of the store's,
+// and allows nothing.
+var anything = Names{Models: []string{"*"}}
+
+// Gate knows everyone who may come in. A new config makes a new Gate; what changes at run time is learnt.
+type Gate struct {
+	setup  Setup
+	roles  Roles
+	tokens *verifier  // nil: keys only
+	fixed  *directory // the configuration's part, which Learn begins with
+
+	counters  *counter.Counters
+	habits    *experience
+	line      *line
+	alerts    *alerts
+	learning  sync.Mutex // held by the one Learn at a time
+	closed    bool
+	directory atomic.Pointer[directory]
 }
 
-func (g *Gate) find(digest [sha256.Size]byte) *Caller {
-	for _, c := range g.keys[binary.LittleEndian.Uint64(digest[:])] {
-		if subtle.ConstantTimeCompare(c.digest[:], digest[:]) == 1 {
-			return c
-		}
+// New checks the setup. The error joins all that is wrong, each worded as a path. prev, which may be nil, is the Gate before:
+// what it has learnt stays known, and what it counted goes on.
+func New(s Setup, prev *Gate) (*Gate, error) {
+	g := &Gate{setup: s, counters: s.Counters, habits: &experience{}, line: newLine(everyone)}
+	var stored Stored
+	if prev != nil {
+		g.habits, g.line, g.alerts = prev.habits, prev.line, prev.alerts
+		stored = prev.directory.Load().stored
 	}
-	return nil
+	if err := g.check(stored); err != nil {
+		return nil, err
+	}
+	if s.Counters != nil && s.Once != nil && g.alerts == nil {
+		g.alerts = newAlerts(s.Once, s.OnAlert)
+	}
+	if s.Counters != nil { // only now: a setup that is refused must change no limit in force
+		g.fixed, _ = g.configure(s.Counters)
+		g.begin(prev)
+	}
+	d, _ := g.build(stored, s.Counters)
+	g.directory.Store(d)
+	return g, nil
 }
+
+// check reads the setup, without a trace elsewhere.
+func (g *Gate) check(stored Stored) error {
+	var errs, wrong []error
+	g.roles, errs = newRoles(g.setup.Roles)
+	if g.setup.JWT != nil {
+		g.tokens, wrong = newVerifier(*g.setup.JWT)
+		errs = append(errs, wrong...)
+	}
+	g.fixed, wrong = g.configure(nil)
+	errs = append(errs, wrong...)
+	_, wrong = g.build(stored, nil)
+	return errors.Join(append(errs, conflicts(wrong)...)...)
+}
+
+// begin starts what works behind the requests, or goes on with that of prev.
+func (g *Gate) begin(prev *Gate) {
+	if g.tokens == nil {
+		return
+	}
+	log := g.setup.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	var before *verifier
+	if prev != nil {
+		before = prev.tokens
+	}
+	g.tokens = g.tokens.start(before, log)
+}
+
+// Close ends what the Gate works at behind the requests, but for what other, which may be nil, goes on with: the next Gate
+// or, where this one is not used after all, the one before. Requests that have it still are served to their end.
+func (g *Gate) Close(other *Gate) {
+	g.learning.Lock()
+	defer g.learning.Unlock()
+	if g.closed {
+		return
+	}
+	g.closed = true
+	g.directory.Load().left(nil, g.setup.Counters)
+	if g.alerts != nil && (other == nil || other.alerts != g.alerts) {
+		g.alerts.Close()
+	}
+	if g.tokens != nil && g.tokens.keys != nil && (other == nil || other.tokens == nil || other.tokens.keys != g.tokens.keys) {
+		g.tokens.keys.close()
+	}
+}
+
+// configure makes the directory of the configuration alone.
+func (g *Gate) configure(counters *counter.Counters) (*directory, []error) {
+	b := &builder{roles: g.roles, names: g.setup.Names, told: g.setup.Names, counters: counters, alerts: g.alerts, trusted: true,
+		dir: &directory{tenants: map[string]*tenant{}, keys: map[uint64]*Caller{}}}
+	b.configure(g.setup.Limits, g.setup.Alerts, g.setup.Tenants)
+	return b.dir, b.errs
+}
+
+// build adds what the store has to the configuration's directory.
+func (g *Gate) build(s Stored, counters *counter.Counters) (*directory, []error) {
+	b := &builder{roles: g.roles, names: anything, told: anything, stored: true, zone: g.setup.Limits.Timezone, counters: counters, alerts: g.alerts}
+	b.extend(g.fixed, s, g.directory.Load())
+	return b.dir, b.errs
+}
+
+// Learn takes in all that the state store has now, and forgets what it had before. The error tells of what was left out,
+// because it conflicts with the configuration (a Conflict) or makes no sense beside it, as a key whose role is gone; the
+// rest is in force, so that one bad entry does not keep a key from being revoked.
+func (g *Gate) Learn(s Stored) error {
+	g.learning.Lock()
+	defer g.learning.Unlock()
+	if g.closed {
+		return nil // another Gate has taken over
+	}
+	d, errs := g.build(s, g.setup.Counters)
+	before := g.directory.Swap(d)
+	before.left(d, g.setup.Counters)
+	return errors.Join(errs...)
+}
+
+// Configured tells whether a tenant stands in the configuration, so that the store cannot have one of this name.
+func (g *Gate) Configured(tenant string) bool { return g.fixed.tenants[tenant] != nil }
+
+// ConfiguredKey tells whether a key of a tenant stands in the configuration.
+func (g *Gate) ConfiguredKey(tenant, key string) bool {
+	t := g.fixed.tenants[tenant]
+	return t != nil && t.keyNames[key]
+}
+
+// CheckTenant tells what is wrong with a tenant that is to be stored, worded as paths below it.
+func (g *Gate) CheckTenant(name string, t Tenant) error {
+	b := g.checker()
+	if err := checkName(name); err != nil {
+		b.bad("", "name", "%w", err)
+	}
+	if t.Keys != nil {
+		b.bad("", "keys", "are made one by one")
+	}
+	b.tenant("", name, "", t)
+	return errors.Join(b.errs...)
+}
+
+// CheckAlerts is CheckTenant for the alerts alone.
+func (g *Gate) CheckAlerts(a Alerts) error {
+	b := g.checker()
+	b.notice("alerts", a)
+	return errors.Join(b.errs...)
+}
+
+// CheckKey tells what is wrong with a key that is to be stored, worded as paths below it. It tells of no model that the
+// key's tenant may not ask for.
+func (g *Gate) CheckKey(k StoredKey) error {
+	b := g.checker()
+	t := g.directory.Load().tenants[k.Tenant]
+	if t == nil {
+		b.bad("", "tenant", "unknown tenant %q", k.Tenant)
+		return errors.Join(b.errs...)
+	}
+	if err := checkKeyName(k.Name); err != nil {
+		b.bad("", "name", "%w", err)
+	}
+	b.told = Names{Models: t.choices(nil, b.names)}
+	b.caller("", t, &k)
+	return errors.Join(b.errs...)
+}
+
+// checker is a builder of which only the errors are used.
+func (g *Gate) checker() *builder {
+	return &builder{roles: g.roles, names: g.setup.Names, told: g.setup.Names, zone: g.setup.Limits.Timezone, dir: &directory{}}
+}
+
+// Roles is every role that there is.
+func (g *Gate) Roles() Roles { return g.roles }
 
 // Keys is the number of keys.
-func (g *Gate) Keys() int {
-	n := 0
-	for _, k := range g.keys {
-		n += len(k)
-	}
-	return n
+func (g *Gate) Keys() int { return len(g.directory.Load().keys) }
+
+// Open tells whether anyone can be let in.
+func (g *Gate) Open() bool { return g.tokens != nil || g.Keys() > 0 }
+
+// Single tells whether there is only one tenant.
+func (g *Gate) Single() bool { return len(g.directory.Load().tenants) == 1 }
+
+// Caller is someone known: who asks, for which tenant, and what he may.
+type Caller struct {
+	Tenant string
+	Team   string // "": none
+	Key    string // its name; of a token, jwt: and the subject
+	Role   string
+	User   string // the end user, where a token says so; it counts more than what requests say
+
+	id     string // of a stored key
+	digest [sha256.Size]byte
+	until  time.Time // zero: for ever
+	perms  Permissions
+	tenant *tenant
+	team   *team    // nil: none
+	scopes []*scope // whose limits hold, narrow to wide: key, team, tenant, gateway, those that have limits
+	pinned []*scope // the key's own, if it has one
+	limits *Limits  // of a stored key, to tell whether they changed; nil for none
 }
 
-// Identify finds whose key this is. One answer fits every key that does not work, so that nothing can be learnt of it.
-func (g *Gate) Identify(key []byte, now time.Time) (*Caller, error) {
-	if len(key) == 0 {
+// Identify finds whose credential this is. One answer fits every one that does not work, so that nothing can be learnt of it.
+func (g *Gate) Identify(credential []byte, now time.Time) (*Caller, error) {
+	if len(credential) == 0 {
 		return nil, &wire.Error{Status: 401, Type: wire.TypeInvalid, Code: "invalid_api_key", Final: true,
 			Message: "You did not provide an API key. Send it in the header Authorization: Bearer YOUR_KEY."}
 	}
-	c := g.find(sha256.Sum256(key))
+	digest := sha256.Sum256(credential)
+	d := g.directory.Load()
+	c := d.find(&digest)
+	if c == nil && g.tokens != nil && isToken(credential) {
+		return g.byToken(d, credential, &digest, now)
+	}
 	if c == nil || !c.until.IsZero() && !now.Before(c.until) {
-		return nil, &wire.Error{Status: 401, Type: wire.TypeInvalid, Code: "invalid_api_key", Final: true,
-			Message: "Incorrect API key provided. It is unknown, revoked or expired."}
+		return nil, stranger(nil)
 	}
 	return c, nil
 }
 
-// Allows tells whether the caller's tenant may ask for a model. direct is a provider/model name without an entry of its
-// own, which must be allowed by name or pattern.
+// stranger is the answer to every credential that does not work. cause is for the log.
+func stranger(cause error) error {
+	return &wire.Error{Status: 401, Type: wire.TypeInvalid, Code: "invalid_api_key", Final: true, Err: cause,
+		Message: "Incorrect API key provided. It is unknown, revoked or expired."}
+}
+
+// Guards are what the tenant's requests and answers are checked by, nil for none.
+func (c *Caller) Guards() *guard.Chain { return c.tenant.guards }
+
+// May tells whether the caller's role allows something in his own tenant.
+func (c *Caller) May(p Permission) bool { return p != 0 && c.perms.Has(p) }
+
+// MayIn tells whether the caller's role allows something in a tenant: his own or, for a super admin, any.
+func (c *Caller) MayIn(tenant string, p Permission) bool {
+	return c.May(p) && (tenant == c.Tenant || c.Super())
+}
+
+// Super tells whether the caller may act in every tenant.
+func (c *Caller) Super() bool { return c.perms.Has(everywhere) }
+
+// Allows tells whether the caller's tenant, and his team where he has one, may ask for a model. direct is a provider/model
+// name without an entry of its own, which must be allowed by name or pattern.
 func (c *Caller) Allows(model string, direct bool) bool {
-	t := c.tenant
-	if !t.listed {
-		return !direct
-	}
-	if t.exact[model] {
-		return true
-	}
-	for _, p := range t.patterns {
-		if wire.MatchModel(p, model) {
-			return true
-		}
-	}
-	return false
-}
-
-// Single tells whether this is the only tenant there is.
-func (g *Gate) Single() bool { return len(g.tenants) == 1 }
-
-// Grant is an admitted request. Settle ends it.
-type Grant struct{ whole, tenant *quota }
-
-// Admit takes one place among the requests in flight, of the gateway and of the tenant, or refuses.
-func (g *Gate) Admit(c *Caller) (Grant, error) {
-	// The tenant's first: one at its limit must not take, even for a moment, what others could have.
-	if !c.tenant.quota.take() {
-		return Grant{}, overLimit("Too many requests of yours are in flight.")
-	}
-	if !g.whole.take() {
-		c.tenant.quota.open.Add(-1)
-		return Grant{}, overLimit("The gateway is serving as many requests as it may.")
-	}
-	return Grant{g.whole, c.tenant.quota}, nil
-}
-
-func overLimit(message string) error {
-	return &wire.Error{Status: 429, Type: wire.TypeRateLimit, Code: "rate_limit_exceeded", Retry: time.Second, Message: message + " Please try again."}
-}
-
-// Settle gives the places back. It does so once; the zero Grant has none.
-func (g *Grant) Settle() {
-	if g.whole != nil {
-		g.whole.open.Add(-1)
-		g.tenant.open.Add(-1)
-	}
-	*g = Grant{}
-}
-
-// take counts a request in unless the limit is reached: never one more than the limit, and never a refusal while there
-// is a free place.
-func (q *quota) take() bool {
-	limit := q.limit.Load()
-	if limit == 0 {
-		q.open.Add(1)
-		return true
-	}
-	for {
-		n := q.open.Load()
-		if n >= limit {
-			return false
-		}
-		if q.open.CompareAndSwap(n, n+1) {
-			return true
-		}
-	}
+	return c.tenant.allows(c.team, model, direct)
 }

@@ -5,8 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,7 +17,7 @@ var names = Names{Models: []string{"chat", "gpt-*", "llama/70b"}, Providers: []s
 
 func gate(t *testing.T, tenants map[string]Tenant, limits Limits) *Gate {
 	t.Helper()
-	g, err := New(tenants, limits, names, nil)
+	g, err := New(Setup{Tenants: tenants, Limits: limits, Names: names}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +37,7 @@ func TestIdentify(t *testing.T) {
 			t.Errorf("%s: %v, %v, want %s", key, c, err, want)
 		}
 	}
-	refused := map[string]time.Time{"": now, keyA + "x": now, keyA[:len(keyA)-1]: now, strings.ToUpper(keyA): now, keyA: now.Add(time.Second)}
+	refused := map[string]time.Time{"": now, "a.b.c": now, keyA + "x": now, keyA[:len(keyA)-1]: now, strings.ToUpper(keyA): now, keyA: now.Add(time.Second)}
 	for key, at := range refused {
 		_, err := g.Identify([]byte(key), at)
 		var e *wire.Error
@@ -80,20 +78,31 @@ func TestAllows(t *testing.T) {
 }
 
 func TestNewNamesEveryMistake(t *testing.T) {
-	_, err := New(map[string]Tenant{
+	_, err := New(Setup{Tenants: map[string]Tenant{
 		"acme": {Models: []string{"chat", "nope", "elsewhere/*", "a*b*"}, Limits: Limits{Concurrency: -1}, Keys: []Key{
 			{Name: "a", Key: keyA}, {Name: "a", Key: keyB}, {Name: "c"}, {Name: "d", Key: "short"}, {Name: "e", Hash: "md5:00"},
 			{Name: "f", Key: keyA, Hash: "sha256:00"}, {Key: "jv-0123456789abcdefC"}, {Name: "g", Key: "jv-0123456789abcdefD", Expires: "soon"},
 			{Name: "h", Key: "jv-0123456789abcdefE", Role: "owner"}, {Name: "i", Key: "jv-0123 456789abcdefF"},
-		}},
+			{Name: "j/k", Key: "jv-0123456789abcdefG"}, {Name: "jwt:x", Key: "jv-0123456789abcdefH"}, {Name: "l", Key: "jv-0123456789abcdefI", Team: "ops"},
+			{Name: "m", Key: "jv-0123456789abcdefJ", Limits: Limits{Timezone: "Nowhere"}},
+		}, Teams: map[string]Team{"dev": {Models: []string{"nope"}, Limits: Limits{Algorithm: "x"}}, "a\nb": {}}, Priority: 11, Timezone: "Mars",
+			UserLimits: Limits{Concurrency: -1}},
+		"a/b": {}, " c": {}, "..": {}, strings.Repeat("n", 65): {}, "\xff": {}, "\u202e": {},
 		"globex": {Keys: []Key{{Name: "a", Key: keyA}}},
-	}, Limits{Concurrency: -2}, names, nil)
+	}, Limits: Limits{Concurrency: -2}, Names: names}, nil)
 	for _, want := range []string{
 		"limits.concurrency: ", "tenants.acme.limits.concurrency: ",
 		`tenants.acme.models[1]: unknown model "nope" (have: chat, gpt-*, llama/70b; or provider/model with: openai, gpu)`,
 		"tenants.acme.models[2]: ", "tenants.acme.models[3]: ", "tenants.acme.keys[1].name: ", "tenants.acme.keys[2].key: ",
 		"tenants.acme.keys[3].key: ", "tenants.acme.keys[4].hash: ", "tenants.acme.keys[5].key: ", "tenants.acme.keys[6].name: ",
-		"tenants.acme.keys[7].expires: ", "tenants.acme.keys[8].role: ", "tenants.acme.keys[9].key: ",
+		"tenants.acme.keys[7].expires: ", "tenants.acme.keys[9].key: ",
+		`tenants.acme.keys[8].role: unknown role "owner" (have: developer, operator, super_admin, tenant_admin, viewer)`,
+		`tenants.acme.keys[10].name: the name "j/k" holds a slash`, `tenants.acme.keys[11].name: the name "jwt:x" begins like that of a token`,
+		`tenants.acme.keys[12].team: unknown team "ops" (have: dev)`, `tenants.acme.keys[13].limits.timezone: "Nowhere"`,
+		`tenants.acme.teams.dev.models[0]: unknown model "nope"`, "tenants.acme.teams.dev.limits.algorithm: ", `the name "a\nb" holds what cannot be printed`,
+		"tenants.acme.priority: must be from 1 to 10", `tenants.acme.timezone: "Mars" is no time zone`, "tenants.acme.user_limits.concurrency: ",
+		`tenants.a/b: the name "a/b" holds a slash`, `tenants. c: the name " c" begins or ends with a space`, "tenants...: ",
+		": a name has at most 64 bytes", `the name "\xff" holds`, `the name "\u202e" holds`,
 		`tenants.globex.keys[0]: the same key as "a" of tenant "acme"`,
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -110,72 +119,16 @@ func TestNewNamesEveryMistake(t *testing.T) {
 	}
 }
 
-// The limit is reached and never passed, and a place that is free is given.
-func TestConcurrency(t *testing.T) {
-	const limit, callers, turns = 7, 16, 2000
-	g := gate(t, map[string]Tenant{
-		"acme":   {Limits: Limits{Concurrency: limit}, Keys: []Key{{Name: "a", Key: keyA}}},
-		"globex": {Keys: []Key{{Name: "b", Key: keyB}}},
-	}, Limits{Concurrency: limit + 2})
-	acme, _ := g.Identify([]byte(keyA), time.Now())
-	globex, _ := g.Identify([]byte(keyB), time.Now())
-
-	var inside, most, served atomic.Int64
-	var wait sync.WaitGroup
-	for range callers {
-		wait.Go(func() {
-			for range turns {
-				grant, err := g.Admit(acme)
-				if err != nil {
-					continue
-				}
-				n := inside.Add(1)
-				for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
-				}
-				served.Add(1)
-				inside.Add(-1)
-				grant.Settle()
-				grant.Settle() // once is enough, twice does no harm
-			}
-		})
-	}
-	wait.Wait()
-	if most.Load() > limit || served.Load() == 0 {
-		t.Errorf("%d at once of %d, %d served", most.Load(), limit, served.Load())
-	}
-
-	var held []Grant
-	for range limit {
-		grant, err := g.Admit(acme)
-		if err != nil {
-			t.Fatalf("place %d of %d: %v", len(held)+1, limit, err)
+// Expiry is a moment: the day in UTC begins it, a time zone moves it.
+func TestExpiry(t *testing.T) {
+	now := time.Date(2026, 8, 1, 12, 0, 0, 0, time.UTC)
+	for expires, works := range map[string]bool{
+		"2026-07-31": false, "2026-08-01": false, "2026-08-02": true, "2026-08-01T12:00:00Z": false, "2026-08-01T12:00:01Z": true,
+		"2026-08-01T13:00:00+01:00": false, "2026-08-01T13:30:00+01:00": true, "": true,
+	} {
+		g := gate(t, map[string]Tenant{"acme": {Keys: []Key{{Name: "a", Key: keyA, Expires: expires}}}}, Limits{})
+		if _, err := g.Identify([]byte(keyA), now); (err == nil) != works {
+			t.Errorf("%q: %v", expires, err)
 		}
-		held = append(held, grant)
-	}
-	_, err := g.Admit(acme)
-	var e *wire.Error
-	if !errors.As(err, &e) || e.Status != 429 || e.Code != "rate_limit_exceeded" || e.Retry <= 0 {
-		t.Errorf("over the tenant's limit: %v", err)
-	}
-	for range 2 { // what acme was refused took no place of the gateway's
-		if _, err := g.Admit(globex); err != nil {
-			t.Errorf("another tenant is held up: %v", err)
-		}
-	}
-	if _, err := g.Admit(globex); err == nil {
-		t.Error("the gateway's limit was passed")
-	}
-
-	next, err := New(map[string]Tenant{"acme": {Limits: Limits{Concurrency: limit}, Keys: []Key{{Name: "a", Key: keyA}}}}, Limits{}, names, g)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again, _ := next.Identify([]byte(keyA), time.Now())
-	if _, err := next.Admit(again); err == nil {
-		t.Error("a reload forgot the requests in flight")
-	}
-	held[0].Settle()
-	if _, err := next.Admit(again); err != nil {
-		t.Errorf("a place given back before the reload is lost: %v", err)
 	}
 }

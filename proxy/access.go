@@ -3,6 +3,7 @@ package proxy
 import (
 	"io"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -72,7 +73,7 @@ func (a *AccessLog) flush() {
 }
 
 // write appends the line of a request that has ended. It says who, what, how long and how much, never what was said.
-func (a *AccessLog) write(x *exchange, u wire.Usage, now time.Time) {
+func (a *AccessLog) write(x *exchange, now time.Time) {
 	s := &a.shards[x.start.UnixNano()>>10&7]
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,7 +102,7 @@ func (a *AccessLog) write(x *exchange, u wire.Usage, now time.Time) {
 	}
 	l.number("status", int64(x.status()))
 	l.text("outcome", outcomeOf(x.failure))
-	l.result(x, u, now.Sub(x.start))
+	l.result(x, now.Sub(x.start))
 	if note := x.note(); note.IsObject() {
 		l.text("user", note.Get("user").String())
 		l.text("scene", note.Get("scene").String())
@@ -121,9 +122,9 @@ func (x *exchange) whose() []byte {
 	return x.name
 }
 
-func (l *line) result(x *exchange, u wire.Usage, total time.Duration) {
+func (l *line) result(x *exchange, total time.Duration) {
 	if x.failure != nil {
-		l.text("error", shorten(x.failure.Reason()))
+		l.text("error", reason(x.failure))
 		if x.failure.Err != nil {
 			l.text("cause", shorten(x.failure.Err.Error()))
 		}
@@ -132,6 +133,7 @@ func (l *line) result(x *exchange, u wire.Usage, total time.Duration) {
 		*l = append(*l, `,"stream":true`...)
 		l.millis("first_token_ms", x.first)
 	}
+	u := x.tally.all()
 	l.number("prompt_tokens", u.Prompt)
 	l.number("completion_tokens", u.Completion)
 	l.positive("cached_tokens", u.CachedPrompt)
@@ -141,10 +143,28 @@ func (l *line) result(x *exchange, u wire.Usage, total time.Duration) {
 	if u.Estimated {
 		*l = append(*l, `,"estimated":true`...)
 	}
+	if x.priced || x.tally.paid > 0 {
+		l.name("cost_usd")
+		*l = x.tally.paid.AppendDecimal(*l)
+	}
+	if x.lessened {
+		l.text("downgraded_to", x.route.Name)
+	}
+	if noted := x.noted(); len(noted) > 0 {
+		l.text("guards", strings.Join(noted, ","))
+	}
 	l.millis("total_ms", total)
 	l.millis("upstream_ms", x.upstream)
 	l.number("bytes_in", int64(x.size()))
 	l.number("bytes_out", x.sent)
+}
+
+// reason is why a request failed. It may be in the words of a provider, which are kept out where they are a sentence.
+func reason(e *wire.Error) string {
+	if why := e.Reason(); fitID([]byte(why)) {
+		return why
+	}
+	return "refused"
 }
 
 // line is a JSON object being written.

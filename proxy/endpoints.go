@@ -6,19 +6,22 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy/wire"
 )
 
 // endpoint is one call of the API.
 type endpoint struct {
-	name  string    // in access lines
-	path  string    // below the provider's root
-	kind  wire.Kind // of its answers
-	form  bool      // takes multipart/form-data too
-	bytes bool      // may answer with bytes in place of JSON or events
-	model string    // what OpenAI takes when the request names none
-	count bool      // asks only for the number of tokens
-	run   func(g *Gateway, x *exchange) error
+	name    string            // in access lines
+	path    string            // below the provider's root
+	kind    wire.Kind         // of its answers
+	form    bool              // takes multipart/form-data too
+	bytes   bool              // may answer with bytes in place of JSON or events
+	model   string            // what OpenAI takes when the request names none
+	count   bool              // asks only for the number of tokens
+	prompts bool              // its prompt costs, though no tokens are made
+	needs   policy.Permission // what the caller's role must allow
+	run     func(g *Gateway, x *exchange) error
 }
 
 // events tells whether a stream of this endpoint is one of events, in which an error can be told.
@@ -27,29 +30,29 @@ func (e *endpoint) events() bool { return !e.bytes }
 // posts are the calls for a model, by path. https://platform.openai.com/docs/api-reference and, for messages,
 // https://docs.anthropic.com/en/api/messages
 var posts = byPath(
-	endpoint{name: "chat", path: "/chat/completions", kind: wire.Chat},
-	endpoint{name: "completions", path: "/completions", kind: wire.Completion},
-	endpoint{name: "embeddings", path: "/embeddings"},
-	endpoint{name: "responses", path: "/responses", kind: wire.Response, run: (*Gateway).createResponse},
-	endpoint{name: "moderations", path: "/moderations", model: "omni-moderation-latest"},
-	endpoint{name: "images.generations", path: "/images/generations", model: "dall-e-2"},
-	endpoint{name: "images.edits", path: "/images/edits", form: true, model: "dall-e-2"},
-	endpoint{name: "images.variations", path: "/images/variations", form: true, model: "dall-e-2"},
-	endpoint{name: "audio.speech", path: "/audio/speech", bytes: true},
-	endpoint{name: "audio.transcriptions", path: "/audio/transcriptions", form: true},
-	endpoint{name: "audio.translations", path: "/audio/translations", form: true},
-	endpoint{name: "rerank", path: "/rerank"},
-	endpoint{name: "messages", path: "/messages", kind: wire.Message},
-	endpoint{name: "messages.count_tokens", path: "/messages/count_tokens", kind: wire.Message, count: true},
+	endpoint{name: "chat", needs: policy.ChatCreate, path: "/chat/completions", kind: wire.Chat},
+	endpoint{name: "completions", needs: policy.ChatCreate, path: "/completions", kind: wire.Completion},
+	endpoint{name: "embeddings", prompts: true, needs: policy.ChatCreate, path: "/embeddings"},
+	endpoint{name: "responses", needs: policy.ChatCreate, path: "/responses", kind: wire.Response, run: (*Gateway).createResponse},
+	endpoint{name: "moderations", needs: policy.ChatCreate, path: "/moderations", model: "omni-moderation-latest"},
+	endpoint{name: "images.generations", needs: policy.ChatCreate, path: "/images/generations", model: "dall-e-2"},
+	endpoint{name: "images.edits", needs: policy.ChatCreate, path: "/images/edits", form: true, model: "dall-e-2"},
+	endpoint{name: "images.variations", needs: policy.ChatCreate, path: "/images/variations", form: true, model: "dall-e-2"},
+	endpoint{name: "audio.speech", needs: policy.ChatCreate, path: "/audio/speech", bytes: true},
+	endpoint{name: "audio.transcriptions", needs: policy.ChatCreate, path: "/audio/transcriptions", form: true},
+	endpoint{name: "audio.translations", needs: policy.ChatCreate, path: "/audio/translations", form: true},
+	endpoint{name: "rerank", prompts: true, needs: policy.ChatCreate, path: "/rerank"},
+	endpoint{name: "messages", needs: policy.ChatCreate, path: "/messages", kind: wire.Message},
+	endpoint{name: "messages.count_tokens", needs: policy.ChatCreate, path: "/messages/count_tokens", kind: wire.Message, count: true},
 )
 
 var (
-	listModels     = &endpoint{name: "models.list", run: (*Gateway).listModels}
-	getModel       = &endpoint{name: "models.get", run: (*Gateway).getModel}
-	getResponse    = &endpoint{name: "responses.get", kind: wire.Response, run: (*Gateway).storedResponse}
-	deleteResponse = &endpoint{name: "responses.delete", kind: wire.Response, run: (*Gateway).storedResponse}
-	cancelResponse = &endpoint{name: "responses.cancel", kind: wire.Response, run: (*Gateway).storedResponse}
-	responseItems  = &endpoint{name: "responses.input_items", kind: wire.Response, run: (*Gateway).storedResponse}
+	listModels     = &endpoint{name: "models.list", needs: policy.ChatRead, run: (*Gateway).listModels}
+	getModel       = &endpoint{name: "models.get", needs: policy.ChatRead, run: (*Gateway).getModel}
+	getResponse    = &endpoint{name: "responses.get", needs: policy.ChatRead, kind: wire.Response, run: (*Gateway).storedResponse}
+	deleteResponse = &endpoint{name: "responses.delete", needs: policy.ChatCreate, kind: wire.Response, run: (*Gateway).storedResponse}
+	cancelResponse = &endpoint{name: "responses.cancel", needs: policy.ChatCreate, kind: wire.Response, run: (*Gateway).storedResponse}
+	responseItems  = &endpoint{name: "responses.input_items", needs: policy.ChatRead, kind: wire.Response, run: (*Gateway).storedResponse}
 )
 
 func byPath(list ...endpoint) map[string]*endpoint {

@@ -12,7 +12,9 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"jarvis-gateway/policy"
+	"jarvis-gateway/policy/guard"
 	"jarvis-gateway/proxy/provider"
+	"jarvis-gateway/proxy/usage"
 	"jarvis-gateway/proxy/wire"
 	"jarvis-gateway/router"
 )
@@ -41,6 +43,15 @@ type exchange struct {
 	reply   wire.Reply
 	failure *wire.Error
 
+	cost     *usage.Price // of the target asked last
+	priced   bool         // it is known
+	lessened bool         // a limit sent the request to another model:
+	lesser   string       // this
+	called   []string     // all names of the model
+	vault    *guard.Vault // what guards took out of the request
+	flags    []string     // what they noted
+
+	tally    tally          // what the request has cost
 	answered time.Time      // when the last attempt ended
 	upstream time.Duration  // spent waiting for providers before the answer began
 	first    time.Duration  // from the start until the answer began; 0: it never did
@@ -57,13 +68,15 @@ func (x *exchange) begin(s *Server, ctx *fasthttp.RequestCtx) {
 	x.g, x.ctx, x.start, x.open = s.current.Load(), ctx, time.Now(), true
 	x.ep, x.caller, x.route, x.target, x.failure, x.tail = nil, nil, nil, nil, nil, nil
 	x.asked, x.model, x.tries, x.upstream, x.first, x.sent = "", "", 0, 0, 0, 0
-	x.body, x.call.AnswerAs = wire.Body{}, nil
+	x.body, x.call.AnswerAs, x.call.Meter, x.call.MaxTokens, x.call.Prompt = wire.Body{}, nil, nil, 0, 0
+	x.cost, x.priced, x.lessened, x.vault, x.flags = nil, false, false, nil, nil
+	x.tally = tally{}
 	x.identity()
 	x.abort.Reset()
 	if x.conn.left.Load() {
 		x.abort.Fire()
 	}
-	inFlight.Inc()
+	inFlight.Add(1)
 }
 
 // Read gives fasthttp the next bytes of a streamed answer: whole events. A failure becomes one last event.
@@ -118,41 +131,44 @@ func (x *exchange) CloseWithError(err error) error {
 }
 
 // finish settles the request, exactly once, whatever became of it: what was counted in is counted out, and its usage,
-// its line and its metrics are written.
+// its line and its metrics are written. A bug in that costs the request its line, but nobody what it held.
 func (x *exchange) finish() {
 	if !x.open {
 		return
 	}
 	x.open = false
+	defer func() {
+		if r := recover(); r != nil {
+			_ = x.bug(r) // the answer is out
+		}
+	}()
+	defer x.release()
 	if told, ok := x.reply.Stream.(interface{ Failure() error }); ok && x.failure == nil {
 		if err := told.Failure(); err != nil {
 			x.failure = x.fault(err)
 		}
 	}
-	usage, now := x.usage(), time.Now()
-	x.grant.Settle()
-	inFlight.Dec()
-	x.account(usage, now)
-	x.conn.server.access.write(x, usage, now)
+	x.reckon()
+	now := time.Now()
+	x.account(now)
+	if x.failure != nil {
+		x.audit(x.failure)
+	}
+	x.auditFlags()
+	x.conn.server.access.write(x, now)
+}
+
+// release gives back what the request held.
+func (x *exchange) release() {
+	x.grant.Settle(x.tally.all(), x.tally.paid, x.failure == nil && x.tally.told())
+	inFlight.Add(-1)
 	x.reply.Close()
 	x.call.Forget()
 	x.ctx, x.call.Body, x.call.Form, x.call.Header = nil, nil, nil, nil
 	x.body, x.asked, x.model = wire.Body{}, "", "" // a connection that idles must not hold the last request
 }
 
-// usage is what the answer cost. Where the provider did not say, the prompt is estimated.
-func (x *exchange) usage() wire.Usage {
-	u := x.reply.Usage
-	if x.reply.Stream != nil {
-		u = x.reply.Stream.Usage()
-	}
-	if u.Estimated && u.Prompt == 0 {
-		u.Prompt = x.body.PromptTokens()
-	}
-	return u
-}
-
-func (x *exchange) account(u wire.Usage, now time.Time) {
+func (x *exchange) account(now time.Time) {
 	outcome := outcomeOf(x.failure)
 	if x.target == nil {
 		requests.WithLabelValues("", "", outcome).Inc()
@@ -163,7 +179,7 @@ func (x *exchange) account(u wire.Usage, now time.Time) {
 	}
 	m := x.g.metrics[x.target.Index].get()
 	m.outcome(outcome)
-	m.count(u)
+	m.count(x.tally.answer)
 	m.total.Observe(now.Sub(x.start).Seconds())
 	if x.first > 0 && x.reply.Stream != nil {
 		m.first.Observe(x.first.Seconds())
@@ -185,7 +201,12 @@ func (x *exchange) respond(err error) {
 		}
 		x.sent = int64(len(res.Body()))
 	}
+	if err == nil && x.reply.Stream == nil {
+		x.reckon()
+	}
 	x.headers(&res.Header)
+	x.standings(&res.Header)
+	x.bill(&res.Header)
 	switch {
 	case err != nil:
 	case x.reply.Stream != nil && !x.ctx.Request.Header.IsHTTP11():
@@ -277,9 +298,12 @@ func (x *exchange) size() int {
 }
 
 // served is the model that the provider was asked for.
-func (x *exchange) served() string {
-	if x.target.Model != "" {
-		return x.target.Model
+func (x *exchange) served() string { return x.modelOf(x.target) }
+
+// modelOf is what a target is asked for.
+func (x *exchange) modelOf(t *router.Target) string {
+	if t.Model != "" {
+		return t.Model
 	}
 	return x.model
 }

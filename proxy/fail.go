@@ -137,4 +137,5 @@ var (
 	headerTimeout      = []byte("X-Jarvis-Timeout")
 	headerMetadata     = []byte("X-Jarvis-Metadata")
 	typeJSON           = []byte("application/json")
+	typeEvents         = []byte("text/event-stream")
 )

@@ -20,7 +20,9 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"jarvis-gateway/policy"
+	counting "jarvis-gateway/policy/counter"
 	"jarvis-gateway/proxy/provider"
+	"jarvis-gateway/proxy/usage"
 	"jarvis-gateway/proxy/wire"
 	"jarvis-gateway/router"
 )
@@ -95,14 +97,30 @@ func TestPanic(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gate, err := policy.New(map[string]policy.Tenant{"acme": {Keys: []policy.Key{{Name: "main", Key: "jv-0123456789abcdef"}}, Limits: policy.Limits{Concurrency: 1}}},
-		policy.Limits{}, policy.Names{}, nil)
+	counters, err := counting.Open(counting.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = counters.Close() }() // it keeps nothing
+	gate, err := policy.New(policy.Setup{Counters: counters, Tenants: map[string]policy.Tenant{
+		"acme": {Keys: []policy.Key{{Name: "main", Key: "jv-0123456789abcdef"}}, Limits: policy.Limits{Concurrency: 1}}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clients, err := provider.New(map[string]provider.Config{"missing": {Kind: "simulated"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prices, err := usage.New(usage.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var log syncText
 	access := NewAccessLog(&log)
-	s, err := NewServer(Config{}, NewGateway(gate, r, nil), nil, slog.New(slog.NewJSONHandler(&log, nil)), access) // without its provider
+	g := NewGateway(gate, r, clients, prices)
+	clients["missing"].Close()
+	delete(clients, "missing")
+	s, err := NewServer(Config{}, g, nil, slog.New(slog.NewJSONHandler(&log, nil)), access) // without its provider
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +202,7 @@ func TestAccessLogIsBounded(t *testing.T) {
 	server, who := &Server{access: a}, &policy.Caller{Tenant: strings.Repeat("t", 4000), Key: "k"}
 	for range lines {
 		x := &exchange{start: time.Now(), conn: &conn{server: server}, id: []byte("an-id"), caller: who, ctx: &fasthttp.RequestCtx{}}
-		a.write(x, wire.Usage{}, time.Now())
+		a.write(x, time.Now())
 	}
 	close(out.hold)
 	a.Close()

@@ -11,6 +11,7 @@ import (
 
 	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy/provider"
+	"jarvis-gateway/proxy/usage"
 	"jarvis-gateway/proxy/wire"
 	"jarvis-gateway/router"
 )
@@ -20,23 +21,26 @@ type Gateway struct {
 	Gate      *policy.Gate
 	Router    *router.Router
 	Providers map[string]*provider.Client
+	Prices    *usage.Prices
 
+	tariffs []tariff      // by the target's index, of targets with a model of their own
 	metrics []*lazyTarget // by the target's index
 	born    time.Time
 	catalog catalog
 }
 
 // NewGateway puts the parts of one config together.
-func NewGateway(gate *policy.Gate, r *router.Router, providers map[string]*provider.Client) *Gateway {
-	g := &Gateway{Gate: gate, Router: r, Providers: providers, born: time.Now(), catalog: catalog{seen: map[string]listing{}}}
+func NewGateway(gate *policy.Gate, r *router.Router, providers map[string]*provider.Client, prices *usage.Prices) *Gateway {
+	g := &Gateway{Gate: gate, Router: r, Providers: providers, Prices: prices, born: time.Now(), catalog: catalog{seen: map[string]listing{}}}
 	for _, t := range r.Targets() {
 		g.metrics = append(g.metrics, &lazyTarget{target: t})
+		g.tariffs = append(g.tariffs, g.tariff(t, t.Model))
 	}
 	return g
 }
 
 func (g *Gateway) ready() error {
-	if g.Gate.Keys() == 0 || len(g.Router.Targets()) == 0 {
+	if !g.Gate.Open() || len(g.Router.Targets()) == 0 {
 		return errNotReady
 	}
 	return nil
@@ -81,6 +85,9 @@ func (g *Gateway) Serve(x *exchange) (err error) {
 	if err = x.identify(); err != nil {
 		return err
 	}
+	if err = x.permit(); err != nil {
+		return err
+	}
 	return x.ep.run(g, x)
 }
 
@@ -98,11 +105,16 @@ func (g *Gateway) run(x *exchange) (err error) {
 	if err = x.checkLinks(); err != nil {
 		return err
 	}
-	if x.grant, err = g.Gate.Admit(x.caller); err != nil {
+	if err = x.admit(); err != nil {
 		return err
 	}
-	x.target, x.tries, err = x.route.Do(x.send)
-	return err
+	if err = x.checkAsked(); err != nil {
+		return err
+	}
+	if x.target, x.tries, err = x.route.Do(x.send); err != nil {
+		return err
+	}
+	return x.checkAnswer()
 }
 
 // identify finds whose request it is.
@@ -204,6 +216,11 @@ func (x *exchange) attempt(target *router.Target) error {
 // ask does one call to a provider and counts it.
 func (x *exchange) ask(target *router.Target) error {
 	x.target = target
+	if x.billed() {
+		if err := x.aim(target); err != nil {
+			return err
+		}
+	}
 	call := &x.call
 	call.Model, call.Timeout = x.served(), x.limit(target.Timeout)
 	call.Begun = time.Now()
@@ -214,12 +231,14 @@ func (x *exchange) ask(target *router.Target) error {
 	if err != nil {
 		e := x.fault(err)
 		m.attempt(resultOf(e))
+		x.lose(m)
 		if e.Code == "upstream_auth" {
 			x.conn.server.log.Error("a provider refuses the gateway's credentials", "provider", target.Provider, "id", string(x.id), "cause", e.Error())
 		}
 		return err
 	}
 	m.attempt(outcomeOK)
+	x.tally.came = true
 	x.first = x.answered.Sub(x.start)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"jarvis-gateway/policy/counter"
 	"jarvis-gateway/proxy/state"
 	"jarvis-gateway/proxy/wire"
 	"jarvis-gateway/router"
@@ -17,35 +18,87 @@ var Metrics = prometheus.NewRegistry()
 
 var (
 	latency  = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640}
-	requests = counter("jarvis_requests_total", "Requests answered, by the entry of `models`, the provider that served, and how it ended.", "model", "provider", "outcome")
-	duration = histogram("jarvis_request_duration_seconds", "Time from a request's arrival to the last byte of its answer.", "model", "provider")
-	firstOut = histogram("jarvis_first_token_seconds", "Time from a request's arrival to the first content of a streamed answer.", "model", "provider")
-	tokens   = counter("jarvis_tokens_total", "Tokens by kind; cached, cache_write, reasoning and audio are parts of prompt and completion.", "model", "provider", "kind")
-	unbilled = counter("jarvis_usage_estimated_total", "Answers whose provider reported no usage, so that it was estimated.", "model", "provider")
-	attempts = counter("jarvis_upstream_attempts_total", "Calls to providers, by result: ok, an error code, or aborted.", "model", "provider", "result")
-	refusals = counter("jarvis_refusals_total", "Requests refused by the gateway itself, by reason.", "reason")
-	panics   = counter("jarvis_panics_total", "Requests that met a bug of the gateway.")
-	dropped  = counter("jarvis_access_lines_dropped_total", "Access lines lost because their reader was too slow.")
-	inFlight = gauge("jarvis_requests_in_flight", "Requests not answered to the end yet.").WithLabelValues()
+	requests = newCounter("jarvis_requests_total", "Requests answered, by the entry of `models`, the provider that served, and how it ended.", "model", "provider", "outcome")
+	duration = newHistogram("jarvis_request_duration_seconds", "Time from a request's arrival to the last byte of its answer.", "model", "provider")
+	firstOut = newHistogram("jarvis_first_token_seconds", "Time from a request's arrival to the first content of a streamed answer.", "model", "provider")
+	spent    = newCounter("jarvis_tokens_total", "Tokens by kind; cached, cache_write, reasoning and audio are parts of prompt and completion.", "model", "provider", "kind")
+	unbilled = newCounter("jarvis_usage_estimated_total", "Answers whose provider reported no usage, so that it was estimated.", "model", "provider")
+	attempts = newCounter("jarvis_upstream_attempts_total", "Calls to providers, by result: ok, an error code, or aborted.", "model", "provider", "result")
+	refusals = newCounter("jarvis_refusals_total", "Requests refused by the gateway itself, by reason.", "reason")
+	panics   = newCounter("jarvis_panics_total", "Requests that met a bug of the gateway.")
+	dropped  = newCounter("jarvis_access_lines_dropped_total", "Access lines lost because their reader was too slow.")
 	_        = runtimeMetrics()
 
+	inFlight atomic.Int64 // requests not settled yet
+
 	// Reloads counts config reloads by result: ok or failed.
-	Reloads = counter("jarvis_config_reloads_total", "Config reloads, by result.", "result")
+	Reloads = newCounter("jarvis_config_reloads_total", "Config reloads, by result.", "result")
 	// LastReload is 1 when the file on disk is the config in force.
-	LastReload = gauge("jarvis_config_last_reload_successful", "1 when the last reload was applied, 0 when it was refused.").WithLabelValues()
+	LastReload = newGauge("jarvis_config_last_reload_successful", "1 when the last reload was applied, 0 when it was refused.").WithLabelValues()
+	// BudgetAlerts counts shares of budgets that were reached, and what became of the messages.
+	BudgetAlerts = newCounter("jarvis_budget_alerts_total", "Shares of budgets that were reached, and what became of the messages: reached, delivered, gone, failed, dropped.", "outcome")
+	// DirectoryErrors counts looks for changes of tenants and keys that failed.
+	DirectoryErrors = newCounter("jarvis_directory_errors_total", "Looks for changes of tenants and keys in the state store that failed, or could not take in all of them.").WithLabelValues()
 	// BuildInfo is 1, with the version as label.
-	BuildInfo = gauge("jarvis_build_info", "1, labelled with what is running.", "version", "revision", "goversion")
+	BuildInfo = newGauge("jarvis_build_info", "1, labelled with what is running.", "version", "revision", "goversion")
 )
 
 func runtimeMetrics() bool {
 	Metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	Metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "jarvis_state_dropped_total",
 		Help: "Entries of the state store that were lost because it could not be written."}, stateDropped))
+	Metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "jarvis_audit_dropped_total",
+		Help: "Audit entries that were lost because the state store could not be written."}, auditDropped))
+	Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "jarvis_requests_in_flight",
+		Help: "Requests not answered to the end yet."}, func() float64 { return float64(inFlight.Load()) }))
+	counterMetrics()
 	return true
+}
+
+// Counters is what the metrics of limits are read from.
+var Counters atomic.Pointer[counter.Counters]
+
+func counterMetrics() {
+	for _, m := range []struct {
+		name, help string
+		total      bool
+		read       func(counter.Stats) float64
+	}{
+		{"jarvis_admissions_local_total", "Admissions under limits that waited for no other server.", true, func(s counter.Stats) float64 { return float64(s.Direct) }},
+		{"jarvis_admissions_waited_total", "Admissions under limits that waited for the shared counters.", true, func(s counter.Stats) float64 { return float64(s.Waited) }},
+		{"jarvis_counters_syncs_total", "Calls to the shared counters.", true, func(s counter.Stats) float64 { return float64(s.Syncs) }},
+		{"jarvis_counters_errors_total", "Calls to the shared counters that failed.", true, func(s counter.Stats) float64 { return float64(s.Errors) }},
+		{"jarvis_counters_unsent", "Counters with use that the shared counters do not know of yet.", false, func(s counter.Stats) float64 { return float64(s.Unsent) }},
+		{"jarvis_counters_degraded", "1 while the shared counters are away and stores.on_error decides.", false, func(s counter.Stats) float64 {
+			if s.Degraded {
+				return 1
+			}
+			return 0
+		}},
+	} {
+		value := func() float64 {
+			if c := Counters.Load(); c != nil {
+				return m.read(c.Stats())
+			}
+			return 0
+		}
+		if m.total {
+			Metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: m.name, Help: m.help}, value))
+		} else {
+			Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: m.name, Help: m.help}, value))
+		}
+	}
 }
 
 // StateDropped is the store whose losses are counted.
 var StateDropped atomic.Pointer[state.Store]
+
+func auditDropped() float64 {
+	if store := StateDropped.Load(); store != nil {
+		return float64(store.Missed())
+	}
+	return 0
+}
 
 func stateDropped() float64 {
 	if store := StateDropped.Load(); store != nil {
@@ -54,19 +107,19 @@ func stateDropped() float64 {
 	return 0
 }
 
-func gauge(name, help string, labels ...string) *prometheus.GaugeVec {
+func newGauge(name, help string, labels ...string) *prometheus.GaugeVec {
 	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
 	Metrics.MustRegister(g)
 	return g
 }
 
-func counter(name, help string, labels ...string) *prometheus.CounterVec {
+func newCounter(name, help string, labels ...string) *prometheus.CounterVec {
 	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	Metrics.MustRegister(c)
 	return c
 }
 
-func histogram(name, help string, labels ...string) *prometheus.HistogramVec {
+func newHistogram(name, help string, labels ...string) *prometheus.HistogramVec {
 	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: latency}, labels)
 	Metrics.MustRegister(h)
 	return h
@@ -87,8 +140,8 @@ func newTargetMetrics(h *router.Target) *targetMetrics {
 		tried:  attempts.WithLabelValues(h.Route, h.Provider, "ok"),
 		total:  duration.WithLabelValues(h.Route, h.Provider),
 		first:  firstOut.WithLabelValues(h.Route, h.Provider),
-		prompt: tokens.WithLabelValues(h.Route, h.Provider, "prompt"),
-		output: tokens.WithLabelValues(h.Route, h.Provider, "completion"),
+		prompt: spent.WithLabelValues(h.Route, h.Provider, "prompt"),
+		output: spent.WithLabelValues(h.Route, h.Provider, "completion"),
 	}
 }
 
@@ -122,7 +175,7 @@ func (m *targetMetrics) count(u wire.Usage) {
 
 func (m *targetMetrics) part(kind string, n int64) {
 	if n > 0 {
-		tokens.WithLabelValues(m.model, m.provider, kind).Add(float64(n))
+		spent.WithLabelValues(m.model, m.provider, kind).Add(float64(n))
 	}
 }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -96,8 +97,18 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	})
 	defer stop()
 	err := s.http.ShutdownWithContext(last)
+	if err != nil { // requests that were called off may not have settled yet, and what they cost counts
+		settled(2 * settling)
+	}
 	s.gone.Close()
 	return err
+}
+
+// settled waits until no request is under way, for so long at most.
+func settled(most time.Duration) {
+	for end := time.Now().Add(most); inFlight.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 var errStranger = &wire.Error{Status: 401, Type: wire.TypeInvalid, Code: "invalid_api_key", Final: true, Message: "A key that works is needed to send a request of this size."}
@@ -105,10 +116,17 @@ var errStranger = &wire.Error{Status: 401, Type: wire.TypeInvalid, Code: "invali
 // smallBody is what may be read of a request before it is known whose it is.
 const smallBody = 64 << 10
 
-// stranger tells a request whose key does not work: nobody makes the gateway hold a large body without one.
-func (s *Server) stranger(h *fasthttp.RequestHeader) bool {
+// stranger is why a request whose key does not work is refused, nil for one whose key does: nobody makes the gateway hold a
+// large body without one.
+func (s *Server) stranger(h *fasthttp.RequestHeader) *wire.Error {
 	_, err := s.current.Load().Gate.Identify(key(h), time.Now())
-	return err != nil
+	switch {
+	case err == nil:
+		return nil
+	case fault(err).Status == fasthttp.StatusUnauthorized:
+		return errStranger
+	}
+	return fault(err) // the gateway cannot tell
 }
 
 // expect answers Expect: 100-continue: a body that would be refused is not asked for.
@@ -132,7 +150,7 @@ func (s *Server) bodyTime(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	if length >= 0 && length <= smallBody {
 		return fasthttp.RequestConfig{}
 	}
-	if s.stranger(h) {
+	if s.stranger(h) != nil {
 		return fasthttp.RequestConfig{MaxRequestBodySize: smallBody}
 	}
 	if length < 0 {
@@ -152,8 +170,8 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	}
 	c.linger = true
 	failure := badRequest(err)
-	if h := &ctx.Request.Header; failure.Status == 413 && len(h.Host()) > 0 && s.stranger(h) { // headers may be lost by now
-		failure = errStranger
+	if h := &ctx.Request.Header; failure.Status == 413 && len(h.Host()) > 0 { // headers may be lost by now
+		failure = cmp.Or(s.stranger(h), failure)
 	}
 	refusals.WithLabelValues(failure.Reason()).Inc()
 	ctx.Response.Reset()

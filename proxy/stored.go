@@ -10,6 +10,7 @@ import (
 	"github.com/tidwall/gjson"
 	"github.com/valyala/fasthttp"
 
+	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy/dialect"
 	"jarvis-gateway/proxy/state"
 	"jarvis-gateway/proxy/wire"
@@ -77,6 +78,13 @@ func (x *exchange) keep(w dialect.Writer) {
 	object, items, ok := dialect.Stored(w)
 	if !ok {
 		return
+	}
+	if chain := x.caller.Guards(); chain != nil { // it is kept as the client has it
+		var err error
+		if object, _, err = chain.Answer(object, wire.Response, x.vault); err != nil {
+			return // nor does the client get it
+		}
+		items = []byte(gjson.GetBytes(object, "output").Raw)
 	}
 	ctx, cancel := x.lookup()
 	defer cancel()
@@ -221,9 +229,14 @@ func (g *Gateway) storedResponse(x *exchange) error {
 	case !ok:
 		return responseNotFound(id)
 	case r.Body != nil:
-		return x.answerStored(r, verb)
+		err = x.answerStored(r, verb)
+	default:
+		err = g.askStored(x, r, verb)
 	}
-	return g.askStored(x, r, verb)
+	if err != nil {
+		return err
+	}
+	return x.checkAnswer() // what is stored may be older than the guards, or of a key with others
 }
 
 // answerStored answers for a response that the gateway keeps itself.
@@ -256,7 +269,7 @@ func (x *exchange) answerStored(r *state.Response, verb string) error {
 
 // askStored asks the provider that keeps the response.
 func (g *Gateway) askStored(x *exchange, r *state.Response, verb string) (err error) {
-	if x.grant, err = g.Gate.Admit(x.caller); err != nil {
+	if err = g.Gate.Admit(x.caller, &policy.Ask{Free: true, Waiting: &x.abort}, &x.grant); err != nil {
 		return err
 	}
 	call := &x.call

@@ -20,6 +20,7 @@ import (
 const (
 	upstreamKey = "sk-up"
 	tenantKey   = "jv-bench-0123456789"
+	limitedKey  = "jv-bench-limited-0123456789"
 )
 
 // The names of what is measured, in the order of a round.
@@ -45,8 +46,8 @@ type bench struct {
 }
 
 // start builds and starts everything.
-func start(ctx context.Context, o options) (b *bench, err error) {
-	b = &bench{options: o}
+func start(ctx context.Context, o options) (_ *bench, err error) {
+	b := &bench{options: o}
 	if b.dir, err = os.MkdirTemp("", "bench-"); err != nil {
 		return nil, err
 	}
@@ -133,7 +134,8 @@ func (b *bench) config(addr, admin string) string {
 	for _, s := range scenarios {
 		fmt.Fprintf(&c, "  %s: {targets: [{provider: openai, model: %q}]}\n", s.Name, s.Model)
 	}
-	fmt.Fprintf(&c, "tenants: {bench: {keys: [{name: k, key: %s}]}}\n", tenantKey)
+	fmt.Fprintf(&c, "tenants:\n  bench: {keys: [{name: k, key: %s}]}\n", tenantKey)
+	fmt.Fprintf(&c, "  limited: {keys: [{name: k, key: %s}], limits: {requests: [1G/m, 1G/d], tokens: [1G/m, 1G/d], concurrency: 1000}}\n", limitedKey)
 	return c.String()
 }
 

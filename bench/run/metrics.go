@@ -40,6 +40,8 @@ var metrics = []metric{
 	{scenario: "small-1000", what: "CPU us/request", value: cpu, number: 1, limit: 1.3, rule: ratioAtMost},
 	{scenario: "small-1000", what: "added p50 us", value: addedP50, added: true, number: 3, limit: 1.5, rule: ratioAtMost},
 	{scenario: "small-1000", what: "added p99 us", value: addedP99, added: true, number: 3, limit: 2, rule: ratioAtMost},
+	{scenario: "limits", what: "CPU us/request", value: cpu},
+	{scenario: "limits", what: "requests/s", value: perSecond},
 	{scenario: "10k", what: "CPU us/request", value: cpu, number: 4, limit: 1.6, rule: ratioAtMost},
 	{scenario: "10k", what: "requests/s", value: perSecond},
 	{scenario: "10k-1000", what: "CPU us/request", value: cpu, number: 4, limit: 1.4, rule: ratioAtMost},

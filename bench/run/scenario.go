@@ -20,6 +20,7 @@ type scenario struct {
 	Rate   float64 // requests per second; 0: as many as the connections carry
 	Conns  int
 	Held   bool // streams that stay open: see held.go
+	Limits bool // the tenant has five limits, all of which are counted
 }
 
 const (
@@ -32,6 +33,7 @@ const (
 var scenarios = []scenario{
 	{Name: "small", About: "300 B request, 1 KiB reply, saturation", Model: shortReply, Size: 300, Conns: 32},
 	{Name: "small-1000", About: "the same at 1,000/s", Model: shortReply, Size: 300, Rate: 1000, Conns: 32},
+	{Name: "limits", About: "as small, with limits on requests/m, requests/d, tokens/m, tokens/d and concurrency", Model: shortReply, Size: 300, Conns: 32, Limits: true},
 	{Name: "10k", About: "10 KiB request, saturation", Model: shortReply, Size: 10 << 10, Conns: 32},
 	{Name: "10k-1000", About: "the same at 1,000/s", Model: shortReply, Size: 10 << 10, Rate: 1000, Conns: 32},
 	{Name: "100k", About: "100 KiB request, saturation", Model: shortReply, Size: 100 << 10, Conns: 16},
@@ -151,6 +153,9 @@ func (s *scenario) request(t target) []byte {
 	body := load.Chat(s.Model, s.Stream, s.Size)
 	if t.rename {
 		body = bytes.Replace(body, fmt.Appendf(nil, "%q", s.Model), fmt.Appendf(nil, "%q", s.Name), 1)
+		if s.Limits {
+			t.key = limitedKey
+		}
 	}
 	return load.Request(t.addr, t.key, body)
 }

@@ -19,7 +19,7 @@ models:
 tenants:
   acme: {keys: [{name: main, key: "${KEY}"}], limits: {concurrency: 1}}
   other: {keys: [{name: main, key: jv-other-0123456789abcdef}]}
-limits: {concurrency: 2}
+limits: {concurrency: 2, on_exceed: reject}
 `
 
 // promptly is how soon a provider must know that its client has left.
@@ -211,8 +211,8 @@ func TestConcurrencyLimits(t *testing.T) {
 			slow.send(c.request)
 			eventually(t, "the request upstream", func() bool { return len(u.sightings()) == 1 })
 			if c.status != 504 {
-				refused("of yours", "chat")
-				refused("of yours", "stream")
+				refused("tenant acme may have 1 at once", "chat")
+				refused("tenant acme may have 1 at once", "stream")
 			}
 			u.release()
 			if a := slow.receive("POST"); a.status != c.status {
@@ -233,7 +233,7 @@ func TestConcurrencyLimits(t *testing.T) {
 	second.send(other)
 	eventually(t, "two requests upstream", func() bool { return len(u.sightings()) == 2 })
 	before := g.metrics()
-	refused("The gateway is serving", other)
+	refused("the gateway may have 2 at once", other)
 	if n := g.metrics()[`jarvis_refusals_total{reason="rate_limit_exceeded"}`] - before[`jarvis_refusals_total{reason="rate_limit_exceeded"}`]; n != 1 {
 		t.Errorf("refusals grew by %v", n)
 	}
@@ -241,7 +241,7 @@ func TestConcurrencyLimits(t *testing.T) {
 		t.Errorf("models need no place: %v", a)
 	}
 	u.release()
-	for _, c := range []*client{first, second} {
+	for _, c := range []*dialled{first, second} {
 		if a := c.receive("POST"); a.status != 200 {
 			t.Errorf("%v", a)
 		}
@@ -250,5 +250,30 @@ func TestConcurrencyLimits(t *testing.T) {
 	g.idle()
 	if a := g.ask(t, other); a.status != 200 {
 		t.Errorf("%v", a)
+	}
+}
+
+// A full gateway is nobody's fault: unless the config says otherwise, requests wait for a place, each for a while.
+func TestFullGatewayQueues(t *testing.T) {
+	g, u := withUpstream(t, defaultConfig+"limits: {concurrency: 1, queue: {max: 1, wait: 30s}}\n")
+	const held = "200\nContent-Type: application/json\nContent-Length: 14\n\n@hold\n" + emptyAnswer
+	u.script(held, emptyAnswer)
+	first, second := g.dial(t), g.dial(t)
+	first.send("chat")
+	eventually(t, "the first request upstream", func() bool { return len(u.sightings()) == 1 })
+	second.send("chat\nX-Request-Id: waits")
+	eventually(t, "the second request in the line", func() bool { return g.metrics()["jarvis_requests_in_flight"] == 2 })
+	eventually(t, "a third one's refusal", func() bool {
+		a := g.ask(t, "chat")
+		return a.status == 429 && strings.Contains(a.body, "1 requests wait for it already")
+	})
+	if n := len(u.sightings()); n != 1 {
+		t.Fatalf("%d requests upstream, want the first alone", n)
+	}
+	u.release()
+	for _, c := range []*dialled{first, second} {
+		if a := c.receive("POST"); a.status != 200 {
+			t.Errorf("%v", a)
+		}
 	}
 }

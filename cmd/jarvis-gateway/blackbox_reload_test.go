@@ -101,7 +101,7 @@ func TestDrain(t *testing.T) {
 	if _, err := streaming.br.Peek(1); err != nil {
 		t.Fatal(err)
 	}
-	kept := []*client{g.dial(t), g.dial(t), g.dial(t)} // keep-alive connections
+	kept := []*dialled{g.dial(t), g.dial(t), g.dial(t)} // keep-alive connections
 	for _, c := range kept {
 		if a := c.do("GET /healthz"); a.status != 200 {
 			t.Fatalf("%v", a)

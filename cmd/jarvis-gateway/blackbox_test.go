@@ -38,10 +38,16 @@ tenants:
   acme: {keys: [{name: main, key: "${KEY}"}]}
 `
 
+// asProgram is the variable that makes the test's binary the program.
+const asProgram = "JARVIS_TEST_AS_PROGRAM"
+
 var gateways sync.WaitGroup
 
-// TestMain lets gateways finish draining, so that what goes wrong there is seen.
+// TestMain lets gateways finish draining, so that what goes wrong there is seen. A test may run its own binary as the program.
 func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
 	code := m.Run()
 	gateways.Wait()
 	os.Exit(code)
@@ -190,15 +196,15 @@ func eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// client is one connection to a gateway.
-type client struct {
+// dialled is one connection to a gateway.
+type dialled struct {
 	testing.TB
 	net.Conn
 	br    *bufio.Reader
 	begun func() // called when the first bytes of an answer are in
 }
 
-func (g *running) dial(t testing.TB) *client {
+func (g *running) dial(t testing.TB) *dialled {
 	t.Helper()
 	c, err := g.tryDial()
 	if err != nil {
@@ -209,17 +215,17 @@ func (g *running) dial(t testing.TB) *client {
 	return c
 }
 
-func (g *running) tryDial() (*client, error) {
+func (g *running) tryDial() (*dialled, error) {
 	conn, err := net.Dial("tcp", g.api)
 	if err != nil {
 		return nil, err
 	}
-	c := &client{TB: g, Conn: conn}
+	c := &dialled{TB: g, Conn: conn}
 	c.br = bufio.NewReader(c)
 	return c, conn.SetDeadline(time.Now().Add(30 * time.Second))
 }
 
-func (c *client) Read(p []byte) (int, error) {
+func (c *dialled) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 && c.begun != nil {
 		c.begun()
@@ -238,14 +244,14 @@ type answer struct {
 }
 
 // send writes a request in the tests' notation, or as it is when that says HTTP/1.
-func (c *client) send(request string) {
+func (c *dialled) send(request string) {
 	c.Helper()
 	if _, err := c.Write([]byte(rawRequest(request))); err != nil {
 		c.Fatal(err)
 	}
 }
 
-func (c *client) receive(method string) answer {
+func (c *dialled) receive(method string) answer {
 	c.Helper()
 	a, err := c.tryReceive(method)
 	if err != nil {
@@ -254,7 +260,7 @@ func (c *client) receive(method string) answer {
 	return a
 }
 
-func (c *client) tryReceive(method string) (a answer, err error) {
+func (c *dialled) tryReceive(method string) (a answer, err error) {
 	res, err := http.ReadResponse(c.br, &http.Request{Method: method})
 	for err == nil && res.StatusCode < 200 {
 		a.interim = append(a.interim, res.StatusCode)
@@ -272,7 +278,7 @@ func (c *client) tryReceive(method string) (a answer, err error) {
 	return a, nil
 }
 
-func (c *client) do(request string) answer {
+func (c *dialled) do(request string) answer {
 	c.Helper()
 	c.send(request)
 	method, _, _ := strings.Cut(rawRequest(request), " ")

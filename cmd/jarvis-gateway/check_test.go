@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -13,7 +15,10 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-const configs = "../../configs"
+const (
+	configs   = "../../configs"
+	priceList = configs + "/prices.yml"
+)
 
 // command runs the program and returns what it printed.
 func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
@@ -23,13 +28,15 @@ func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), problems.String()
 }
 
-// setVariables gives the examples' references values that pass for addresses and keys.
+// setVariables gives the examples' references values that pass for keys, secrets and addresses.
 func setVariables(t *testing.T) {
-	for _, name := range []string{"JARVIS_ADMIN_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY", "AZURE_EAST_KEY", "AZURE_WEST_KEY"} {
-		t.Setenv(name, "canary-"+name)
-	}
-	for _, name := range []string{"RESEARCH_KEY", "ACME_KEY", "TEAM_KEY", "JARVIS_KEY"} {
+	for _, name := range []string{"JARVIS_ADMIN_KEY", "OPENAI_API_KEY", "ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY", "AZURE_EAST_KEY", "AZURE_WEST_KEY",
+		"RESEARCH_KEY", "DASHBOARD_KEY", "ACME_KEY", "SUPPORT_KEY", "BATCH_KEY", "TEAM_KEY", "JARVIS_KEY", "GUARD_SECRET", "ALERT_SECRET",
+		"ACME_WEBHOOK_SECRET", "BUDGET_WEBHOOK_SECRET"} {
 		t.Setenv(name, "jv-canary-0123456789-"+name)
+	}
+	for _, name := range []string{"ACME_WEBHOOK", "BUDGET_WEBHOOK"} {
+		t.Setenv(name, "https://hooks.example.com/canary-"+name)
 	}
 	for _, name := range []string{"AZURE_EAST_ENDPOINT", "AZURE_WEST_ENDPOINT"} {
 		t.Setenv(name, "https://example.openai.azure.com")
@@ -43,6 +50,9 @@ func TestCheckAcceptsTheExamples(t *testing.T) {
 		t.Fatalf("only %d examples", len(files))
 	}
 	for _, file := range files {
+		if file == priceList {
+			continue // jarvis.yml names it
+		}
 		code, stdout, stderr := command(t, "check", file)
 		if code != 0 || stderr != "" {
 			t.Errorf("%s: exit code %d: %s", file, code, stderr)
@@ -70,6 +80,32 @@ func TestCheckFillsTheDefaultsThatTheExampleShows(t *testing.T) {
 	if server(full) == "" || server(full) != server(short) {
 		t.Errorf("example:\n%s\ndefaults:\n%s", server(full), server(short))
 	}
+}
+
+// The annotated example explains every key that the configuration's language has.
+func TestTheExampleShowsEverySetting(t *testing.T) {
+	text, err := os.ReadFile(configs + "/jarvis.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[reflect.Type]bool{}
+	var show func(v reflect.Type)
+	show = func(v reflect.Type) {
+		for v.Kind() == reflect.Map || v.Kind() == reflect.Slice || v.Kind() == reflect.Pointer {
+			v = v.Elem()
+		}
+		if v.Kind() != reflect.Struct || seen[v] || hasMethod[yaml.Unmarshaler](reflect.New(v).Elem()) {
+			return
+		}
+		seen[v] = true
+		for _, f := range fieldsOf(v) {
+			if !regexp.MustCompile(`(?m)[\s{]` + nameOf(f) + `:`).Match(text) {
+				t.Errorf("jarvis.yml does not show %s of %s", nameOf(f), v)
+			}
+			show(f.Type)
+		}
+	}
+	show(reflect.TypeFor[Config]())
 }
 
 func TestCheckTellsEveryProblem(t *testing.T) {
@@ -161,9 +197,18 @@ func datesAsText(n *yaml.Node) {
 
 func TestSchemaAcceptsTheExamples(t *testing.T) {
 	schema := compileSchema(t)
-	files, _ := filepath.Glob(configs + "/*.yml")
-	more, _ := filepath.Glob(configs + "/policies/*.yml")
-	for _, file := range append(files, more...) {
+	var files []string
+	for _, pattern := range []string{configs + "/*.yml", configs + "/policies/*.yml", "testdata/good.*.golden"} {
+		found, _ := filepath.Glob(pattern)
+		if len(found) == 0 {
+			t.Errorf("no %s", pattern)
+		}
+		files = append(files, found...)
+	}
+	for _, file := range files {
+		if file == priceList {
+			continue // no configuration, but what one names
+		}
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -202,7 +247,37 @@ func TestSchemaRefuses(t *testing.T) {
 		"models: {a: {targets: [{provider: x}], pick: weighted}}": false,
 		"tenants: {a: {keys: [{key: x}]}}":                        false,
 		"telemetry: {}":                                           false,
-		"stores: {state: postgres://db}":                          false,
+		"stores: {state: 'postgres://db'}":                        true,
+		"stores: {state: 'mysql://db'}":                           false,
+		"stores: {counters: 'rediss-cluster://a:1,b:2'}":          true,
+		"stores: {counters: memroy}":                              false,
+		"stores: {on_error: {counters: open}}":                    true,
+		"stores: {on_error: {counters: ignore}}":                  false,
+		"limits: {requests: 600/m, tokens: [1k/m, 20M/d]}":        true,
+		"limits: {requests: 600}":                                 false,
+		"limits: {requests: [{limit: 5/s, burst: 10}]}":           true,
+		"limits: {requests: [{limt: 5/s}]}":                       false,
+		"limits: {requests: {limit: 5/s, algorithm: '${A}'}}":     true,
+		"limits: {requests: {limit: 5/s, algorithm: fifo}}":       false,
+		"limits: {spend: [$50/d, '0.25/month']}":                  true,
+		"limits: {spend: $50/m}":                                  false,
+		"limits: {spend: '${SPEND}'}":                             true,
+		"limits: {vectors: 1M, documents: 10000}":                 true,
+		"limits: {vectors: many}":                                 false,
+		"limits: {on_exceed: queue, queue: {max: 5}}":             true,
+		"limits: {on_exceed: {downgrade: x}}":                     true,
+		"limits: {on_exceed: 'downgrade:x'}":                      true,
+		"limits: {on_exceed: wait}":                               false,
+		"tenants: {a: {priority: 11}}":                            false,
+		"tenants: {a: {guards: [{kind: pii, types: [email]}]}}":   true,
+		"tenants: {a: {guards: [{kind: pii, types: [mail]}]}}":    false,
+		"tenants: {a: {guards: [{action: mask}]}}":                false,
+		"roles: {r: {permissions: ['chat:*']}}":                   true,
+		"auth: {jwt: {issuer: x}}":                                false,
+		"prices: {unknown: reject}":                               true,
+		"prices: {unknown: {assume: {input: $5/M}}}":              true,
+		"prices: {unknown: {input: $5/M}}":                        false,
+		"audit: {retain: 720h}":                                   true,
 	} {
 		if err := schema.Validate(asJSON(t, []byte(text))); (err == nil) != valid {
 			t.Errorf("%s: %v", text, err)

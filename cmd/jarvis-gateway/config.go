@@ -8,10 +8,16 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
+	_ "time/tzdata" // for images that hold nothing but the gateway
 
 	"jarvis-gateway/policy"
+	"jarvis-gateway/policy/counter"
 	"jarvis-gateway/proxy"
+	"jarvis-gateway/proxy/admin"
 	"jarvis-gateway/proxy/provider"
+	"jarvis-gateway/proxy/state"
+	"jarvis-gateway/proxy/usage"
 	"jarvis-gateway/proxy/wire"
 	"jarvis-gateway/router"
 )
@@ -24,8 +30,12 @@ type Config struct {
 	Providers map[string]provider.Config `yaml:"providers,omitempty" jsonschema_description:"who answers, by a name of your choice"`
 	Models    map[string]router.Model    `yaml:"models,omitempty" jsonschema_description:"the names that clients may ask for; a provider's own are offered as provider/model without an entry"`
 	Tenants   map[string]policy.Tenant   `yaml:"tenants,omitempty" jsonschema_description:"who may use what, by name"`
+	Roles     map[string]policy.Role     `yaml:"roles,omitempty" jsonschema_description:"roles of your own, beside super_admin, tenant_admin, developer, operator and viewer"`
+	Auth      policy.Auth                `yaml:"auth,omitempty" jsonschema_description:"who else may come in, beside those with keys"`
 	Limits    policy.Limits              `yaml:"limits,omitempty" jsonschema_description:"the whole gateway's limits"`
-	Prices    Prices                     `yaml:"prices,omitempty" jsonschema_description:"what tokens cost"`
+	Alerts    policy.Alerts              `yaml:"alerts,omitempty" jsonschema_description:"who is told when a budget of the whole gateway runs out"`
+	Audit     Audit                      `yaml:"audit,omitempty" jsonschema_description:"the log of who did what, in the state store"`
+	Prices    usage.Config               `yaml:"prices,omitempty" jsonschema_description:"what tokens cost"`
 }
 
 // part is what an included file may hold.
@@ -35,17 +45,23 @@ type part struct {
 	Tenants   map[string]policy.Tenant   `yaml:"tenants,omitempty"`
 }
 
-// Stores says where state is kept. Only the embedded stores are there yet.
+// Stores says where state is kept: embedded by default, a URL moves a part to a server.
 type Stores struct {
-	State    string `yaml:"state,omitempty" jsonschema:"pattern=^sqlite:.+" jsonschema_description:"sqlite: and a file, or sqlite::memory: to keep nothing; default sqlite:data/jarvis.db"`
-	Counters string `yaml:"counters,omitempty" jsonschema:"enum=memory" jsonschema_description:"limits and budgets; default memory"`
-	Vectors  string `yaml:"vectors,omitempty" jsonschema:"enum=embedded" jsonschema_description:"default embedded"`
-	Usage    string `yaml:"usage,omitempty" jsonschema:"pattern=^sqlite:.+" jsonschema_description:"sqlite: and a file; default sqlite:data/usage.db"`
+	State    string     `yaml:"state,omitempty" jsonschema:"pattern=^(sqlite:.+|postgres(ql)?://.+)$" jsonschema_description:"tenants, keys, stored responses, audit: sqlite: and a file, sqlite::memory: to keep nothing, or postgres://; default sqlite:data/jarvis.db"`
+	Counters string     `yaml:"counters,omitempty" jsonschema:"pattern=^(memory|rediss?(-cluster)?://.+)$" jsonschema_description:"limits and budgets: memory, redis://, rediss:// (with TLS) or redis-cluster://; default memory"`
+	Vectors  string     `yaml:"vectors,omitempty" jsonschema:"enum=embedded" jsonschema_description:"default embedded"`
+	Usage    string     `yaml:"usage,omitempty" jsonschema:"pattern=^sqlite:.+" jsonschema_description:"sqlite: and a file; default sqlite:data/usage.db"`
+	OnError  StoreFails `yaml:"on_error,omitempty" jsonschema_description:"what happens while a store does not answer"`
 }
 
-// Prices says what tokens cost.
-type Prices struct {
-	Unknown string `yaml:"unknown,omitempty" jsonschema:"enum=free" jsonschema_description:"what a model without a known price costs; default free"`
+// StoreFails says what happens while a store does not answer.
+type StoreFails struct {
+	Counters string `yaml:"counters,omitempty" jsonschema:"enum=open,enum=closed,enum=local_share" jsonschema_description:"open: requests pass, counted later; closed: they are refused; local_share: each replica keeps to its share of the limits; default local_share"`
+}
+
+// Audit says how long the audit log is kept.
+type Audit struct {
+	Retain time.Duration `yaml:"retain,omitempty" jsonschema_description:"entries that are older go; default 8760h, a year"`
 }
 
 // globs is a list of file patterns, or one written alone.
@@ -71,7 +87,7 @@ type source struct {
 }
 
 func newSource(path string) *source {
-	return &source{path: path, lookup: os.LookupEnv, key: sync.OnceValue(randomKey), validate: validate}
+	return &source{path: path, lookup: os.LookupEnv, key: sync.OnceValue(admin.NewKey), validate: validate}
 }
 
 // loaded is a valid configuration and how it came about.
@@ -140,14 +156,19 @@ func (r *reading) check(err error) {
 // own checks the sections that no package has.
 func (r *reading) own() error {
 	var errs []error
-	if r.Stores.State == "sqlite:" {
-		errs = append(errs, errors.New("stores.state: no file after sqlite:"))
+	bad := func(path string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("stores.%s: %w", path, err))
+		}
 	}
+	bad("state", state.Check(r.Stores.State))
+	bad("counters", counter.Check(r.Stores.Counters))
 	if r.Stores.Usage == "sqlite:" {
-		errs = append(errs, errors.New("stores.usage: no file after sqlite:"))
+		bad("usage", errors.New("no file after sqlite:"))
 	}
-	if r.Prices.Unknown != "free" {
-		errs = append(errs, fmt.Errorf("prices.unknown: unknown choice %q (choices: free)", r.Prices.Unknown))
+	choices := words("open closed local_share")
+	if choice := r.Stores.OnError.Counters; !slices.Contains(choices, choice) {
+		bad("on_error.counters", fmt.Errorf("unknown choice %q (choices: %s)", choice, strings.Join(choices, ", ")))
 	}
 	return errors.Join(errs...)
 }

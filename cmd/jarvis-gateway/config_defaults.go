@@ -4,6 +4,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"time"
 
 	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy"
@@ -30,8 +31,9 @@ func (r *reading) complete() {
 		}
 		r.Tenants = map[string]policy.Tenant{"default": everyone(r.Key, r.Providers)}
 	}
-	fillZero(&r.Stores, Stores{State: "sqlite:data/jarvis.db", Counters: "memory", Vectors: "embedded", Usage: "sqlite:data/usage.db"})
-	fillZero(&r.Prices, Prices{Unknown: "free"})
+	fillZero(&r.Stores, Stores{State: "sqlite:data/jarvis.db", Counters: "memory", Vectors: "embedded", Usage: "sqlite:data/usage.db",
+		OnError: StoreFails{Counters: "local_share"}})
+	fillZero(&r.Audit, Audit{Retain: 365 * 24 * time.Hour})
 }
 
 // filled is the configuration with the defaults that the packages use for what it leaves open, to be shown.

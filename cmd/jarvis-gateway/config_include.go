@@ -36,6 +36,9 @@ func (r *reading) main() {
 			seen[file] = true
 		}
 	}
+	if r.Prices.File != "" {
+		r.Prices.File = beside(r.path, r.Prices.File)
+	}
 	r.Include = nil // done: the effective configuration stands alone
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"encoding"
 	"fmt"
@@ -13,17 +14,23 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy/wire"
 )
 
 // print writes the effective configuration as YAML, secrets masked.
 func (l *loaded) print(out io.Writer) error {
-	encoder := yaml.NewEncoder(out)
+	var text bytes.Buffer
+	encoder := yaml.NewEncoder(&text)
 	encoder.SetIndent(2)
 	if err := encoder.Encode(l.node("", reflect.ValueOf(l.filled()))); err != nil {
 		return err
 	}
-	return encoder.Close()
+	if err := encoder.Close(); err != nil {
+		return err
+	}
+	_, err := out.Write(bytes.ReplaceAll(text.Bytes(), []byte(opens), []byte(`\x24`)))
+	return err
 }
 
 // node is v as YAML; path is where it stands. Nil: nothing to print.
@@ -34,6 +41,9 @@ func (l *loaded) node(path string, v reflect.Value) *yaml.Node {
 			panic("BUG: cannot print " + path + ": " + err.Error())
 		}
 		return stringNode(string(b))
+	}
+	if plain, ok := v.Interface().(yaml.Marshaler); ok && v.Kind() != reflect.Pointer {
+		return plainNode(path, plain)
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -58,6 +68,19 @@ func (l *loaded) node(path string, v reflect.Value) *yaml.Node {
 		return stringNode(short(length))
 	}
 	return &yaml.Node{Kind: yaml.ScalarNode, Value: fmt.Sprint(v.Interface())}
+}
+
+// plainNode is what a type writes itself, which must hold no secret.
+func plainNode(path string, v yaml.Marshaler) *yaml.Node {
+	n := &yaml.Node{}
+	value, err := v.MarshalYAML()
+	if err == nil {
+		err = n.Encode(value)
+	}
+	if err != nil {
+		panic("BUG: cannot print " + path + ": " + err.Error())
+	}
+	return n
 }
 
 // structNode leaves out what is not set.
@@ -86,19 +109,30 @@ func (l *loaded) mapNode(path string, v reflect.Value) *yaml.Node {
 	return mapping
 }
 
-// stringNode is quoted where it would else read as something other than text.
+// stringNode is quoted where it would else read as something other than text: a ${ of its own would read as a reference, so
+// a placeholder keeps the place of an escape, which the encoder does not know.
 func stringNode(s string) *yaml.Node {
 	n := &yaml.Node{}
 	n.SetString(s)
+	if strings.Contains(s, "${") && !strings.Contains(s, opens) {
+		n.Value, n.Style = strings.ReplaceAll(s, "${", opens+"{"), yaml.DoubleQuotedStyle
+	}
 	return n
 }
 
-// safe masks the secrets that stand in ordinary texts: a header that carries a credential, a password in a URL.
+// safe masks the secrets that stand in ordinary texts: a header that carries a credential, a password in a URL, the path of
+// a URL that is told things, as a webhook's.
 func (l *loaded) safe(path, value string) string {
-	if l.credential(path) {
+	password := `://[^/?#@]*@`
+	switch {
+	case l.credential(path):
 		return wire.Masked
+	case strings.HasPrefix(path, "stores."):
+		password = `://.*@` // it may hold what ends one in other URLs
+	case strings.HasSuffix(path, ".webhook"), strings.HasSuffix(path, "].url"):
+		return policy.HideURL(value)
 	}
-	return regexp.MustCompile(`://[^/?#@]*@`).ReplaceAllString(value, "://"+wire.Masked+"@")
+	return regexp.MustCompile(password).ReplaceAllString(value, "://"+wire.Masked+"@")
 }
 
 // credential says whether the header at path may hold a secret: its name says so, or its value came from the environment.

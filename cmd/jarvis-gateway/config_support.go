@@ -14,26 +14,16 @@ var unsupported = []struct {
 	serves  []string
 	refuses []string
 }{
-	{at: "", keys: words("auth prompts flows corpora telemetry roles")},
-	{at: "stores", keys: words("state usage"), serves: words("sqlite:*")},
-	{at: "stores", keys: words("counters"), serves: words("memory")},
+	{at: "", keys: words("prompts flows corpora telemetry")},
+	{at: "stores", keys: words("usage"), serves: words("sqlite:*")},
 	{at: "stores", keys: words("vectors"), serves: words("embedded")},
-	{at: "stores", keys: words("on_error")},
-	{at: "prices", keys: words("file")},
-	{at: "prices", keys: words("unknown"), refuses: words("reject assume {}")},
+	{at: "stores.on_error", keys: words("usage vectors")},
 	{at: "providers.*", keys: words("probe scrape")},
 	{at: "models.*", keys: words("fallback retry breaker hedge rollout cache rag quality")},
 	{at: "models.*", keys: words("pick"), refuses: words("weighted round_robin least_loaded fastest cheapest best prefix")},
 	{at: "models.*.targets[]", keys: words("weight")},
-	{at: "limits", keys: words("requests tokens spend documents vectors flow_runs queue timezone algorithm")},
-	{at: "limits", keys: words("on_exceed"), serves: words("reject")},
-	{at: "tenants.*", keys: words("priority guards alerts teams timezone")},
 	{at: "tenants.*", keys: words("log_prompts"), serves: words("false")},
 	{at: "tenants.*", keys: words("models[]"), refuses: words("flow/*")},
-	{at: "tenants.*.limits", keys: words("requests tokens spend documents vectors flow_runs queue timezone algorithm")},
-	{at: "tenants.*.limits", keys: words("on_exceed"), serves: words("reject")},
-	{at: "tenants.*.keys[]", keys: words("role"), serves: words("developer")},
-	{at: "tenants.*.keys[]", keys: words("limits team")},
 }
 
 func words(s string) []string { return strings.Fields(s) }

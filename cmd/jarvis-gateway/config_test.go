@@ -22,14 +22,15 @@ const canary = "canary-5ecret"
 
 // testVariables is the environment of the configurations under testdata.
 var testVariables = map[string]string{
-	"SECRET": canary,
-	"EMPTY":  "",
-	"VENDOR": "openai",
-	"PORT":   "8443",
-	"NUMBER": "12",
-	"HOST":   "example.com",
-	"LENGTH": "45s",
-	"URL":    "https://example.com/v1",
+	"SECRET":      canary,
+	"LONG_SECRET": canary + "-0123456789",
+	"EMPTY":       "",
+	"VENDOR":      "openai",
+	"PORT":        "8443",
+	"NUMBER":      "12",
+	"HOST":        "example.com",
+	"LENGTH":      "45s",
+	"URL":         "https://example.com/v1",
 	// What follows would change the structure of the file if it were pasted into it.
 	"FLOW":  "{kind: openai, api_key: canary}",
 	"LIST":  "[http://10.0.0.1, http://canary]",
@@ -69,15 +70,22 @@ func knownProviders(c *Config) error {
 }
 
 // Each testdata/bad.<why>.yml begins with the problems that it must give, all of them, in order.
-func TestBadConfigs(t *testing.T) {
+func TestBadConfigs(t *testing.T) { wantProblems(t, "bad.", 40, knownProviders) }
+
+// Each testdata/refused.<why>.yml does so too. What is wrong with it is what the packages find.
+func TestRefusedConfigs(t *testing.T) { wantProblems(t, "refused.", 7, validate) }
+
+func wantProblems(t *testing.T, prefix string, least int, validate func(*Config) error) {
 	t.Chdir("testdata")
-	files, _ := filepath.Glob("bad.*.yml")
-	if len(files) < 40 {
+	files, _ := filepath.Glob(prefix + "*.yml")
+	if len(files) < least {
 		t.Fatalf("only %d files", len(files))
 	}
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(strings.TrimPrefix(file, "bad."), ".yml"), func(t *testing.T) {
-			_, err := testSource(file).load()
+		t.Run(strings.TrimSuffix(strings.TrimPrefix(file, prefix), ".yml"), func(t *testing.T) {
+			s := testSource(file)
+			s.validate = validate
+			_, err := s.load()
 			if err == nil {
 				t.Fatal("accepted")
 			}
@@ -143,29 +151,46 @@ func compareGolden(t *testing.T, file string, got []byte) {
 	}
 }
 
-// What check prints is itself a configuration, but for the masks.
+// What check prints is itself a configuration that comes to the same, but for the masks.
 func TestEffectiveConfigIsAConfig(t *testing.T) {
 	t.Chdir("testdata")
-	l, err := testSource("good.full.yml").load()
-	if err != nil {
+	dir := t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "part"), os.DirFS("part")); err != nil {
 		t.Fatal(err)
 	}
-	var first, second bytes.Buffer
-	if err := l.print(&first); err != nil {
-		t.Fatal(err)
+	printed := func(t *testing.T, file string) []byte {
+		l, err := testSource(file).load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if err := l.print(&out); err != nil {
+			t.Fatal(err)
+		}
+		return out.Bytes()
 	}
-	file := filepath.Join(t.TempDir(), "again.yml")
-	if err := os.WriteFile(file, first.Bytes(), 0o644); err != nil {
-		t.Fatal(err)
+	files, _ := filepath.Glob("good.*.yml")
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(strings.TrimPrefix(file, "good."), ".yml"), func(t *testing.T) {
+			first := printed(t, file)
+			t.Chdir(dir)
+			if err := os.WriteFile(file, first, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if second := printed(t, file); !bytes.Equal(first, second) {
+				t.Errorf("first:\n%s\nsecond:\n%s", first, second)
+			}
+		})
 	}
-	if l, err = testSource(file).load(); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.print(&second); err != nil {
-		t.Fatal(err)
-	}
-	if first.String() != second.String() {
-		t.Errorf("first:\n%s\nsecond:\n%s", &first, &second)
+}
+
+// The configuration that has every policy there is passes the packages' checks too.
+func TestPackagesTakeEveryPolicy(t *testing.T) {
+	t.Chdir("testdata")
+	s := testSource("good.policy.yml")
+	s.validate = validate
+	if _, err := s.load(); err != nil {
+		t.Error(err)
 	}
 }
 

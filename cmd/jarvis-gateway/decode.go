@@ -116,6 +116,9 @@ func (d *decoder) value(at spot, n *yaml.Node, v reflect.Value) {
 		d.problem(at, "tag %s is not supported", n.Tag)
 	case isNull(n):
 		d.problem(at, "no value (fill it or remove the line)")
+	case n.Kind != yaml.SequenceNode && oneOrMany(v.Type()):
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		d.value(at, n, v.Index(0))
 	case n.Kind == yaml.ScalarNode && !hasMethod[yaml.Unmarshaler](v):
 		d.scalar(at, n, v)
 	default:

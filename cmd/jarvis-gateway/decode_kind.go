@@ -74,6 +74,11 @@ func hasMethod[T any](v reflect.Value) bool {
 	return reflect.PointerTo(v.Type()).Implements(reflect.TypeFor[T]())
 }
 
+// oneOrMany tells a list whose only item may be written without brackets: of a type that reads nodes itself.
+func oneOrMany(t reflect.Type) bool {
+	return t.Kind() == reflect.Slice && reflect.PointerTo(t.Elem()).Implements(reflect.TypeFor[yaml.Unmarshaler]())
+}
+
 // fieldsOf are the fields of a struct that a file may set.
 func fieldsOf(t reflect.Type) []reflect.StructField {
 	var fields []reflect.StructField

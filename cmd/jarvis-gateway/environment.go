@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/rand"
 	"maps"
 	"net"
 	"net/url"
@@ -10,6 +9,7 @@ import (
 	"strings"
 
 	"jarvis-gateway/policy"
+	"jarvis-gateway/proxy/admin"
 	"jarvis-gateway/proxy/provider"
 	"jarvis-gateway/proxy/wire"
 	"jarvis-gateway/router"
@@ -88,9 +88,9 @@ func (e *environment) openai() {
 		return
 	case key == "":
 		return
-	case base == "" && strings.HasPrefix(key, keyPrefix):
+	case base == "" && strings.HasPrefix(key, admin.KeyPrefix):
 		// The shell of a client: its key is ours, and no one else should see it.
-		e.note("OPENAI_API_KEY is a key of this gateway (" + keyPrefix + "...), not of OpenAI: ignored")
+		e.note("OPENAI_API_KEY is a key of this gateway (" + admin.KeyPrefix + "...), not of OpenAI: ignored")
 		return
 	}
 	headers := map[string]string{}
@@ -139,8 +139,8 @@ func (e *environment) anthropic() {
 	case key == "" && base != "":
 		e.note("ANTHROPIC_BASE_URL is set without ANTHROPIC_API_KEY: ignored")
 	case key == "":
-	case base == "" && strings.HasPrefix(key, keyPrefix):
-		e.note("ANTHROPIC_API_KEY is a key of this gateway (" + keyPrefix + "...), not of Anthropic: ignored")
+	case base == "" && strings.HasPrefix(key, admin.KeyPrefix):
+		e.note("ANTHROPIC_API_KEY is a key of this gateway (" + admin.KeyPrefix + "...), not of Anthropic: ignored")
 	default:
 		e.providers["anthropic"] = provider.Config{Kind: "anthropic", BaseURL: base, APIKey: wire.Secret(key)}
 	}
@@ -197,9 +197,6 @@ func isHere(host string) bool {
 	})
 }
 
-// keyPrefix lets people, and scanners for leaked secrets, recognize the gateway's keys.
-const keyPrefix = "jv-"
-
 // everyone is the tenant of a gateway that nobody has set up yet: one key, every model.
 func everyone(key wire.Secret, providers map[string]provider.Config) policy.Tenant {
 	models := []string{"*"}
@@ -207,20 +204,4 @@ func everyone(key wire.Secret, providers map[string]provider.Config) policy.Tena
 		models = append(models, name+"/*")
 	}
 	return policy.Tenant{Models: models, Keys: []policy.Key{{Name: "default", Key: key}}}
-}
-
-// randomKey makes a key that nobody can guess: 40 letters and digits, 238 bits.
-func randomKey() wire.Secret {
-	const letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	key := []byte(keyPrefix)
-	for len(key) < len(keyPrefix)+40 {
-		var b [64]byte
-		rand.Read(b[:]) // never fails
-		for _, c := range b {
-			if int(c) < 4*len(letters) && len(key) < len(keyPrefix)+40 { // above, some letters would come more often
-				key = append(key, letters[int(c)%len(letters)])
-			}
-		}
-	}
-	return wire.Secret(key)
 }

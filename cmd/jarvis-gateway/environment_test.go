@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"jarvis-gateway/proxy/admin"
 	"jarvis-gateway/proxy/provider"
 	"jarvis-gateway/router"
 )
@@ -122,14 +123,14 @@ func TestDefaultTenant(t *testing.T) {
 	if got := strings.Join(tenant.Models, " "); len(l.Tenants) != 1 || got != "* openai/* vllm/*" {
 		t.Errorf("models: %s", got)
 	}
-	if key := tenant.Keys[0].Key.Reveal(); key != l.Key.Reveal() || !regexp.MustCompile(`^jv-[0-9A-Za-z]{40}$`).MatchString(key) {
+	if key := tenant.Keys[0].Key.Reveal(); key != l.Key.Reveal() || !regexp.MustCompile(`^jv-[0-9A-Za-z]{38}$`).MatchString(key) {
 		t.Errorf("key %q", key)
 	}
 	l = load(t, map[string]string{"JARVIS_KEY": "jv-mine"})
 	if key := l.Tenants["default"].Keys[0].Key.Reveal(); key != "jv-mine" || l.Key.Reveal() != key {
 		t.Errorf("key %q", key)
 	}
-	if a, b := randomKey(), randomKey(); a == b {
+	if a, b := admin.NewKey(), admin.NewKey(); a == b {
 		t.Error("the same key twice")
 	}
 }

@@ -9,7 +9,9 @@ import (
 
 	"github.com/invopop/jsonschema"
 
+	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy"
+	"jarvis-gateway/proxy/usage"
 	"jarvis-gateway/proxy/wire"
 )
 
@@ -66,6 +68,23 @@ func schemaOf(t reflect.Type) *jsonschema.Schema {
 		}
 	case reflect.TypeFor[wire.Secret]():
 		return &jsonschema.Schema{Type: "string", Examples: []any{"${NAME}"}}
+	case reflect.TypeFor[policy.Rates](), reflect.TypeFor[policy.Spends]():
+		one := rateSchema(t == reflect.TypeFor[policy.Spends]())
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{one, {Type: "array", Items: one}}}
+	case reflect.TypeFor[policy.Amount]():
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
+			{Type: "integer", Minimum: "1"},
+			{Type: "string", Pattern: `^[0-9.]+[kMG]?$|` + isReference},
+		}}
+	case reflect.TypeFor[usage.Unknown]():
+		assume := jsonschema.NewProperties()
+		assume.Set("assume", &jsonschema.Schema{Type: "object", Description: "what tokens cost, such as {input: $5/M, output: $15/M}"})
+		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
+			{Type: "string", Enum: []any{"reject", "free"}},
+			{Type: "object", Properties: assume, Required: []string{"assume"}, AdditionalProperties: jsonschema.FalseSchema},
+		}}
+	case reflect.TypeFor[policy.OnExceed]():
+		return exceedSchema()
 	case reflect.TypeFor[globs]():
 		return &jsonschema.Schema{
 			AnyOf: []*jsonschema.Schema{
@@ -76,6 +95,36 @@ func schemaOf(t reflect.Type) *jsonschema.Schema {
 		}
 	}
 	return nil
+}
+
+// rateSchema is one limit over time, alone or with its finer settings.
+func rateSchema(money bool) *jsonschema.Schema {
+	pattern, example := `^[0-9.]+[kMG]?/(s|m|h|d|month)$`, "600/m"
+	if money {
+		pattern, example = `^\$?[0-9.]+[kMG]?/(d|month)$`, "$50/d"
+	}
+	text := &jsonschema.Schema{Type: "string", Pattern: pattern, Examples: []any{example}}
+	fields := jsonschema.NewProperties()
+	fields.Set("limit", text)
+	fields.Set("models", &jsonschema.Schema{Description: "the models it is for; default all", AnyOf: []*jsonschema.Schema{
+		{Type: "string"}, {Type: "array", Items: &jsonschema.Schema{Type: "string"}}}})
+	fields.Set("algorithm", &jsonschema.Schema{Type: "string", Enum: []any{"sliding_window", "token_bucket", "leaky_bucket"}})
+	fields.Set("burst", &jsonschema.Schema{Description: "what a bucket holds", AnyOf: []*jsonschema.Schema{{Type: "integer"}, {Type: "string"}}})
+	fields.Set("on_exceed", exceedSchema())
+	object := &jsonschema.Schema{Type: "object", Properties: fields, Required: []string{"limit"}, AdditionalProperties: jsonschema.FalseSchema}
+	allowReferences(object) // and with it the limit that stands alone
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{text, object}}
+}
+
+// exceedSchema is what may happen to a request over a limit.
+func exceedSchema() *jsonschema.Schema {
+	downgrade := jsonschema.NewProperties()
+	downgrade.Set("downgrade", &jsonschema.Schema{Type: "string", Description: "the model that is asked instead"})
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
+		{Type: "string", Enum: []any{"reject", "queue"}},
+		{Type: "string", Pattern: `^downgrade:.+|` + isReference},
+		{Type: "object", Properties: downgrade, Required: []string{"downgrade"}, AdditionalProperties: jsonschema.FalseSchema},
+	}}
 }
 
 // allowReferences lets ${NAME} stand where a number or one of a few words is expected.

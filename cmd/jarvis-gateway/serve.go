@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -15,10 +16,12 @@ import (
 	"time"
 
 	"jarvis-gateway/policy"
+	"jarvis-gateway/policy/counter"
 	"jarvis-gateway/proxy"
 	"jarvis-gateway/proxy/admin"
 	"jarvis-gateway/proxy/provider"
 	"jarvis-gateway/proxy/state"
+	"jarvis-gateway/proxy/usage"
 	"jarvis-gateway/router"
 )
 
@@ -27,21 +30,30 @@ type parts struct {
 	clients map[string]*provider.Client
 	router  *router.Router
 	gate    *policy.Gate
+	prices  *usage.Prices
 }
 
-// build makes the parts of a config, with what can go on from prev, which may be nil: connections and counters. The
-// error is everything that is wrong, worded as paths.
-func build(c *Config, prev *parts) (*parts, error) {
+// build makes the parts of a config, with what can go on from prev, which may be nil: connections, and what is known of
+// tenants. setup is what the gate works with beside the config; without counters the parts are only checked. The error is
+// everything that is wrong, worded as paths.
+func build(c *Config, prev *parts, setup policy.Setup) (*parts, error) {
 	if prev == nil {
 		prev = &parts{}
 	}
 	var p parts
-	var errs [3]error
+	var errs [5]error
 	providers := slices.Sorted(maps.Keys(c.Providers))
 	p.clients, errs[0] = provider.New(c.Providers, prev.clients)
 	p.router, errs[1] = router.New(c.Models, providers)
-	p.gate, errs[2] = policy.New(c.Tenants, c.Limits, policy.Names{Models: slices.Sorted(maps.Keys(c.Models)), Providers: providers}, prev.gate)
-	if err := errors.Join(c.Server.Check(), errors.Join(errs[:]...)); err != nil {
+	p.prices, errs[2] = usage.New(c.Prices)
+	errs[3] = c.Server.Check()
+	if errors.Join(errs[:]...) != nil {
+		setup.Counters = nil // a config that is refused must change no limit in force
+	}
+	setup.Tenants, setup.Roles, setup.JWT, setup.Limits, setup.Alerts = c.Tenants, c.Roles, c.Auth.JWT, c.Limits, c.Alerts
+	setup.Names = policy.Names{Models: slices.Sorted(maps.Keys(c.Models)), Providers: providers}
+	p.gate, errs[4] = policy.New(setup, prev.gate)
+	if err := errors.Join(errs[:]...); err != nil {
 		p.retire(prev)
 		return nil, err
 	}
@@ -55,11 +67,14 @@ func (p *parts) retire(others *parts) {
 			c.Close()
 		}
 	}
+	if p.gate != nil && p.gate != others.gate {
+		p.gate.Close(others.gate)
+	}
 }
 
 // validate builds the config and throws the result away.
 func validate(c *Config) error {
-	p, err := build(c, nil)
+	p, err := build(c, nil, policy.Setup{})
 	if err == nil {
 		p.retire(&parts{})
 	}
@@ -73,20 +88,20 @@ type live struct {
 	proxy  *proxy.Server
 	access *proxy.AccessLog
 
+	state     *state.Store
+	counters  *counter.Counters
+	directory *directory
+
 	mu    sync.Mutex // held by the one reload at a time
 	parts *parts
 	conf  *loaded
 }
 
 // serve runs the gateway until ctx is done, then drains it.
-func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
+func serve(ctx context.Context, path string, stdout, stderr io.Writer) (err error) {
 	s := &live{source: newSource(path), log: slog.New(slog.NewJSONHandler(stderr, nil))}
-	var err error
 	if s.conf, err = s.source.load(); err != nil {
 		return err
-	}
-	if s.parts, err = build(&s.conf.Config, nil); err != nil {
-		return s.conf.explain(err)
 	}
 	data, private, err := s.listen()
 	if err != nil {
@@ -94,19 +109,15 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
 	}
 	s.access = proxy.NewAccessLog(stderr)
 	defer s.access.Close()
-	store, err := s.openState(ctx)
-	if err != nil {
-		return fmt.Errorf("stores.state: %w", err)
+	defer func() { err = errors.Join(err, s.close()) }() // after the last request; what was acknowledged is on disk
+	if err = s.open(ctx); err != nil {
+		return errors.Join(err, data.Close(), private.Close())
 	}
-	defer func() { _ = store.Close() }() // after the last request; what was acknowledged is on disk
-	if s.proxy, err = proxy.NewServer(s.conf.Server, s.gateway(), store, s.log, s.access); err != nil {
-		return err
-	}
-	adm := admin.New(s.conf.Server.AdminKey, proxy.Metrics, s.proxy.Ready)
+	adm := s.admin()
 	s.stamp()
-	reload, err := watch(s.source, s.reload)
-	if err != nil {
-		s.log.Warn("changes of the config are noticed on SIGHUP only", "cause", err.Error())
+	reload, deaf := watch(s.source, s.reload)
+	if deaf != nil {
+		s.log.Warn("changes of the config are noticed on SIGHUP only", "cause", deaf.Error())
 	}
 	failed := make(chan error, 2)
 	go func() { failed <- s.proxy.Serve(data) }()
@@ -121,20 +132,97 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) error {
 	return errors.Join(err, reload.Close(), s.drain(adm))
 }
 
+// open makes what serves, from the stores up.
+func (s *live) open(ctx context.Context) (err error) {
+	if s.state, err = s.openState(ctx); err != nil {
+		return fmt.Errorf("stores.state: %w", err)
+	}
+	if s.counters, err = s.openCounters(); err != nil {
+		return fmt.Errorf("stores.counters: %w", err)
+	}
+	if s.parts, err = build(&s.conf.Config, nil, s.setup()); err != nil {
+		return s.conf.explain(err)
+	}
+	dir := &directory{store: s.state, log: s.log, gate: s.gate, parse: parseJSON}
+	if err = dir.open(ctx); err != nil {
+		if _, conflict := errors.AsType[policy.Conflict](err); conflict {
+			return s.conf.explain(err)
+		}
+		return fmt.Errorf("stores.state: %w", err)
+	}
+	s.directory = dir
+	s.proxy, err = proxy.NewServer(s.conf.Server, s.gateway(), s.state, s.log, s.access)
+	return err
+}
+
+// close ends what open made, as far as it came.
+func (s *live) close() error {
+	var errs []error
+	if s.directory != nil {
+		s.directory.Close()
+	}
+	if s.parts != nil {
+		s.parts.retire(&parts{})
+	}
+	if s.counters != nil {
+		errs = append(errs, s.counters.Close())
+	}
+	if s.state != nil {
+		errs = append(errs, s.state.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// setup is what a gate works with, whatever the config.
+func (s *live) setup() policy.Setup {
+	return policy.Setup{Counters: s.counters, Log: s.log, Once: s.state, OnAlert: func(a policy.Alert) {
+		proxy.BudgetAlerts.WithLabelValues(a.Outcome).Inc()
+		if a.Err != nil {
+			s.log.Warn("an alert was not delivered", "tenant", a.Tenant, "limit", a.Limit, "percent", a.Percent, "outcome", a.Outcome, "cause", a.Err.Error())
+		}
+	}}
+}
+
+// gate is the one in force.
+func (s *live) gate() *policy.Gate {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.parts.gate
+}
+
+// openCounters opens the counters, beside the state store's file so that budgets outlive a restart.
+func (s *live) openCounters() (*counter.Counters, error) {
+	o := counter.Options{URL: s.conf.Stores.Counters, OnError: s.conf.Stores.OnError.Counters, OnEvent: func(name, detail string) {
+		s.log.Warn("counters: "+name, "detail", detail)
+		s.state.Record(state.Entry{Kind: state.Security, Actor: "gateway", Action: "counters." + name, Target: detail})
+	}}
+	if path, ok := strings.CutPrefix(s.conf.Stores.State, "sqlite:"); !ok {
+		o.Ledger = filepath.Join("data", "jarvis.counters")
+	} else if path != ":memory:" {
+		o.Ledger = path + ".counters"
+	}
+	c, err := counter.Open(o)
+	if err == nil {
+		proxy.Counters.Store(c)
+	}
+	return c, err
+}
+
 // openState opens the gateway's own database. Where nobody said where it should be and the usual place cannot be written, as
 // in a container without a disk, the gateway serves all the same, and says what will be lost.
 func (s *live) openState(ctx context.Context) (*state.Store, error) {
 	store, err := state.Open(ctx, s.conf.Stores.State)
 	if _, chosen := s.conf.places["stores.state"]; errors.Is(err, state.ErrReadOnly) && !chosen {
-		s.log.Warn("stored responses will be lost at the end: set stores.state to a place that can be written", "cause", err.Error())
+		s.log.Warn("tenants and keys made at run time, the audit log and stored responses will be lost at the end: set stores.state to a place that can be written", "cause", err.Error())
 		store, err = state.Open(ctx, "sqlite::memory:")
 	}
 	if err != nil {
 		return nil, err
 	}
 	store.OnDrop = func(err error) {
-		s.log.Error("whose some stored responses are was lost", "dropped", store.Dropped(), "cause", err.Error())
+		s.log.Error("writes to the state store were lost", "responses", store.Dropped(), "audit", store.Missed(), "cause", err.Error())
 	}
+	store.Retain(s.conf.Audit.Retain)
 	proxy.StateDropped.Store(store)
 	return store, nil
 }
@@ -152,17 +240,21 @@ func (s *live) listen() (data, private net.Listener, err error) {
 }
 
 func (s *live) gateway() *proxy.Gateway {
-	return proxy.NewGateway(s.parts.gate, s.parts.router, s.parts.clients)
+	return proxy.NewGateway(s.parts.gate, s.parts.router, s.parts.clients, s.parts.prices)
 }
 
-// reload builds everything from the config as it is now and swaps it in at once, or keeps what there is and says why.
-func (s *live) reload() {
+// reload is again for those who cannot be told of an error.
+func (s *live) reload() { _ = s.again("") } // it is in the log
+
+// again builds everything from the config as it is now and swaps it in at once, or keeps what there is and says why. by is
+// who asked for it, "" where a file changed.
+func (s *live) again(by string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	conf, err := s.source.load()
 	var next *parts
 	if err == nil {
-		if next, err = build(&conf.Config, s.parts); err != nil {
+		if next, err = build(&conf.Config, s.parts, s.setup()); err != nil {
 			err = conf.explain(err)
 		}
 	}
@@ -170,7 +262,8 @@ func (s *live) reload() {
 		proxy.Reloads.WithLabelValues("failed").Inc()
 		proxy.LastReload.Set(0)
 		s.log.Error("the config was not reloaded; the one before stays in force", "problems", strings.Split(err.Error(), "\n"))
-		return
+		s.changed(by, "config.refused", s.conf, nil)
+		return err
 	}
 	if conf.Server != s.conf.Server {
 		s.log.Warn("changes of the section server take effect after a restart")
@@ -178,13 +271,17 @@ func (s *live) reload() {
 	if conf.Stores != s.conf.Stores {
 		s.log.Warn("changes of the section stores take effect after a restart")
 	}
+	s.changed(by, "config.reload", s.conf, conf)
+	s.state.Retain(conf.Audit.Retain)
 	prev := s.parts
 	s.parts, s.conf = next, conf
 	s.proxy.Swap(s.gateway())
 	prev.retire(next)
+	s.directory.Again()
 	proxy.Reloads.WithLabelValues("ok").Inc()
 	proxy.LastReload.Set(1)
 	s.log.Info("config reloaded", "providers", len(conf.Providers), "models", len(conf.Models), "tenants", len(conf.Tenants))
+	return nil
 }
 
 // drain ends both servers within the configured time.
@@ -195,9 +292,6 @@ func (s *live) drain(adm *admin.Server) error {
 	last, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	err = errors.Join(err, adm.Shutdown(last))
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.parts.retire(&parts{})
 	s.log.Info("stopped")
 	return err
 }

@@ -149,22 +149,27 @@ func (s *source) digest() content {
 	return sha256.Sum256(all.Bytes())
 }
 
-// patterns are the main file's includes, as far as it can be read.
-func (s *source) patterns() []string {
-	text, err := os.ReadFile(s.path)
-	if err != nil {
-		return nil
+// rough is the main file, as far as it can be read.
+func (s *source) rough() (c Config) {
+	if text, err := os.ReadFile(s.path); err == nil {
+		decode(s.path, text, &c, s.lookup)
 	}
-	var c Config
-	decode(s.path, text, &c, s.lookup)
-	return c.Include
+	return c
 }
 
+// patterns are the main file's includes.
+func (s *source) patterns() []string { return s.rough().Include }
+
+// included are the other files that the configuration is made of.
 func (s *source) included() []string {
 	var files []string
-	for _, pattern := range s.patterns() {
+	rough := s.rough()
+	for _, pattern := range rough.Include {
 		found, _ := match(s.path, pattern) // load tells what is wrong with a pattern
 		files = append(files, found...)
+	}
+	if rough.Prices.File != "" {
+		files = append(files, beside(s.path, rough.Prices.File))
 	}
 	return files
 }

@@ -1,71 +1,103 @@
-// Package admin is the private port: metrics, probes and profiles. It answers on loopback, or asks for the admin key.
+// Package admin is the private port: the admin API, metrics, probes and profiles. It answers on loopback, or asks for the
+// admin key or for the key of someone whose role allows it.
 package admin
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/json"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"jarvis-gateway/policy"
+	"jarvis-gateway/proxy/state"
 	"jarvis-gateway/proxy/wire"
 )
 
+// Setup is what the private port works with.
+type Setup struct {
+	// Key is server.admin_key. Without it, which is for loopback addresses only, everyone on this machine is the owner.
+	Key     wire.Secret
+	Metrics prometheus.Gatherer
+	Ready   func() error // why the data plane cannot serve, nil when it can
+	Log     *slog.Logger
+
+	Store   *state.Store
+	Gate    func() *policy.Gate             // the one in force
+	Tenants func() map[string]policy.Tenant // those of the configuration
+	Limits  func(tenant string) []Standing  // how a tenant's limits stand, with those of its teams and keys; "": the gateway's own
+
+	// Decode reads a body as strictly as the configuration is read. What is wrong is told line by line, "path: what is wrong",
+	// without a file's name.
+	Decode  func(body []byte, into any) error
+	Config  func() ([]byte, error) // what the configuration comes to, as YAML, secrets masked
+	Reload  func() error           // reads the configuration again; what is wrong is told line by line
+	Changed func()                 // takes in at once what the store has now
+	Now     func() time.Time       // nil: the clock
+}
+
 // Server answers on the private port.
-type Server struct{ http http.Server }
+type Server struct {
+	Setup
+	http     http.Server
+	changing sync.Mutex // held from reading what is changed until the change is made
+}
 
-// New makes the server. key may be empty, which is for loopback addresses only; ready tells why the data plane cannot
-// serve, nil when it can.
-func New(key wire.Secret, metrics prometheus.Gatherer, ready func() error) *Server {
+// New makes the server.
+func New(setup Setup) *Server {
+	s := &Server{Setup: setup}
+	if s.Now == nil {
+		s.Now = time.Now
+	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{EnableOpenMetrics: true}))
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	probe := http.NewServeMux()
-	probe.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil) })
-	probe.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, ready()) })
-	probe.Handle("/", guarded(key, mux))
-	return &Server{http.Server{Handler: probe, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}}
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { probe(w, nil) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { probe(w, s.Ready()) })
+	s.addAPI(mux)
+	s.addInsight(mux)
+	mux.HandleFunc("/", s.handle(nowhere))
+	s.http = http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn)}
+	return s
 }
 
-func answer(w http.ResponseWriter, err error) {
-	w.Header().Set("Content-Type", "application/json")
-	status := "ok"
+func (s *Server) addAPI(mux *http.ServeMux) {
+	methods := map[string][]string{}
+	for _, r := range s.routes() {
+		mux.HandleFunc(r.method+" "+prefix+r.path, s.handle(r))
+		methods[r.path] = append(methods[r.path], r.method)
+	}
+	for path, known := range methods { // a pattern without a method takes what those with one leave
+		mux.HandleFunc(prefix+path, s.handle(otherMethod(known)))
+	}
+}
+
+// addInsight adds metrics and profiles, which tell of every tenant.
+func (s *Server) addInsight(mux *http.ServeMux) {
+	for pattern, h := range map[string]http.Handler{
+		"GET /metrics":             promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{EnableOpenMetrics: true}),
+		"GET /debug/pprof/":        http.HandlerFunc(pprof.Index),
+		"GET /debug/pprof/profile": http.HandlerFunc(pprof.Profile),
+		"GET /debug/pprof/symbol":  http.HandlerFunc(pprof.Symbol),
+		"GET /debug/pprof/trace":   http.HandlerFunc(pprof.Trace),
+	} {
+		mux.HandleFunc(pattern, s.handle(route{owner: true, do: func(c *call) error {
+			h.ServeHTTP(c.w, c.r)
+			return nil
+		}}))
+	}
+}
+
+func probe(w http.ResponseWriter, err error) {
 	if err != nil {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		status = err.Error()
+		write(w, http.StatusServiceUnavailable, map[string]string{"status": err.Error()})
+		return
 	}
-	_ = json.NewEncoder(w).Encode(map[string]string{"status": status}) // the probe has gone; nobody to tell
-}
-
-// guarded asks for the key. Digests are compared, so that the time tells neither the key's length nor its bytes.
-func guarded(key wire.Secret, next http.Handler) http.Handler {
-	if key == "" {
-		return next
-	}
-	want := sha256.Sum256([]byte(key))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		got := sha256.Sum256([]byte(token))
-		if subtle.ConstantTimeCompare(want[:], got[:]) != 1 {
-			e := &wire.Error{Status: 401, Type: wire.TypeInvalid, Code: "invalid_api_key", Message: "Send the admin key as Authorization: Bearer KEY."}
-			w.Header().Set("Content-Type", "application/json")
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			w.WriteHeader(e.Status)
-			_, _ = w.Write(e.AppendJSON(nil)) // as above
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
+	write(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
 // Serve answers until Shutdown.

@@ -198,6 +198,7 @@ func TestChatRoundTrip(t *testing.T) {
 				continue
 			}
 			compared++
+			want.Usage.Tier, got.Usage.Tier = 0, 0 // each provider has names of its own for its tiers, and Chat's answers name none of Anthropic's
 			sameAnswer(t, rec.name, got, want)
 		}
 		if compared < 10 {

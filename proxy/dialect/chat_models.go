@@ -65,6 +65,14 @@ func gptOf(model string) gpt {
 	return gpt{}
 }
 
+// CapName is the field by which a server that is neither Azure nor vLLM knows the limit of tokens, as chatBody.limits has it.
+func CapName(model string) string {
+	if gptOf(model).openai {
+		return "max_completion_tokens"
+	}
+	return "max_tokens"
+}
+
 // has reports whether reasoning_effort may be level.
 func (g gpt) has(level string) bool { return strings.Contains(g.efforts, " "+level+" ") }
 

@@ -47,7 +47,7 @@ func (r *chatReader) Whole(body []byte) (*Answer, error) {
 func (r *chatReader) message(v gjson.Result, a *Answer) error {
 	thoughts, err := (&chatRequest{Request: &Request{}}).readThoughts("message", v)
 	if err != nil {
-		return fmt.Errorf("the provider's answer: %v", err) //nolint:errorlint // not the client's fault: no 400
+		return errors.New("the provider's answer has thoughts that cannot be read") // in words that do not repeat them
 	}
 	a.Blocks = thoughts
 	for i := range a.Blocks {

@@ -220,6 +220,12 @@ func converseUsage(v gjson.Result) wire.Usage {
 		Completion:   max(0, v.Get("outputTokens").Int()),
 	}
 	u.Prompt = max(0, v.Get("inputTokens").Int()) + u.CachedPrompt + u.CacheWrite
+	v.Get("cacheDetails").ForEach(func(_, written gjson.Result) bool {
+		if written.Get("ttl").Str == "1h" {
+			u.CacheWrite1h += max(0, written.Get("inputTokens").Int())
+		}
+		return true
+	})
 	return u
 }
 

@@ -309,7 +309,7 @@ func TestConverseWhole(t *testing.T) {
 	got := fmt.Sprintf("%s %s %v %s %s %s | %s %v %s %+v", a.Blocks[0].Redacted, a.Blocks[1].Text, a.Blocks[1].Citations[0].URL,
 		a.Blocks[2].Input, a.Blocks[2].Name, a.Blocks[3].Raw, a.Sequence, a.Stop, a.Tier, a.Usage)
 	want := `aGk= ab https://s.example/ {} f {"image":{"format":"png","source":{"bytes":"aaaa"}}} | X 2 flex ` +
-		`{Prompt:0 Completion:2 CachedPrompt:0 CacheWrite:0 Reasoning:0 Audio:0 Estimated:false}`
+		`{Prompt:0 Completion:2 CachedPrompt:0 CacheWrite:0 Reasoning:0 Audio:0 Estimated:false Tier:0 CacheWrite1h:0 ImageIn:0 AudioOut:0 Images:0 Millis:0 Characters:0}`
 	if got != want {
 		t.Errorf("%s\nexpected\n%s", got, want)
 	}
@@ -348,4 +348,12 @@ func FuzzConverseReader(f *testing.F) {
 			t.Fatal("an error without a word")
 		}
 	})
+}
+
+// What is written to the cache for an hour has a price of its own.
+func TestConverseCacheWrites(t *testing.T) {
+	u := converseUsage(gjson.Parse(`{"inputTokens":3,"outputTokens":4,"cacheWriteInputTokens":20,"cacheDetails":[{"ttl":"5m","inputTokens":12},{"ttl":"1h","inputTokens":8}]}`))
+	if u.Prompt != 23 || u.CacheWrite != 20 || u.CacheWrite1h != 8 {
+		t.Errorf("%+v", u)
+	}
 }

@@ -41,17 +41,17 @@ func (a *Abort) Reset() {
 	a.conn, a.fired = nil, false
 }
 
-// hold puts conn at stake. It is false when the work was already called off.
-func (a *Abort) hold(conn io.Closer) bool {
+// Hold puts conn at stake. It is false when the work was already called off.
+func (a *Abort) Hold(conn io.Closer) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.conn = conn
 	return !a.fired
 }
 
-// letGo takes the connection out of Fire's reach; afterwards it may serve another request. It is false when Fire came
+// LetGo takes the connection out of Fire's reach; afterwards it may serve another request. It is false when Fire came
 // first, and the connection is dead.
-func (a *Abort) letGo() bool {
+func (a *Abort) LetGo() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.conn = nil

@@ -49,7 +49,7 @@ var anthropicStatus = map[string]int{
 
 // anthropicFault reads an error answer of Anthropic: {"type":"error","error":{"type","message"}}.
 func anthropicFault(c *Client, status int, head *fasthttp.ResponseHeader, body []byte) *wire.Error {
-	cause := &refusal{status: status, body: c.hide(body)}
+	cause := c.refusalOf(status, body)
 	var fields gjson.Result
 	if len(body) <= maxErrorText*16 && gjson.ValidBytes(body) {
 		fields = gjson.GetBytes(body, "error")
@@ -143,7 +143,7 @@ func (c *Client) translatedFailure(f *dialect.Failure) *wire.Error {
 	if status < 400 || status > 599 {
 		status = 0
 	}
-	cause := &refusal{status: fasthttp.StatusOK, body: hideTokens(c.hide([]byte(f.Error())))}
+	cause := &refusal{status: fasthttp.StatusOK, kind: f.Type}
 	switch c.cfg.Kind {
 	case "bedrock":
 		return c.bedrockError(status, f.Type, f.Message, nil, cause)

@@ -138,11 +138,11 @@ func (b *bedrock) await(call *Call) (*aws.Credentials, error) {
 	}
 	ctx, cancel := context.WithDeadline(context.Background(), call.Begun.Add(limit))
 	defer cancel()
-	if !call.Abort.hold(stop(cancel)) {
+	if !call.Abort.Hold(stop(cancel)) {
 		return nil, ErrAborted
 	}
 	creds, err := b.credentials.get(ctx)
-	if !call.Abort.letGo() {
+	if !call.Abort.LetGo() {
 		return nil, ErrAborted
 	}
 	return creds, err
@@ -161,14 +161,14 @@ var bedrockStatus = map[string]int{
 
 // bedrockFault reads an error answer of Bedrock: the error's name is in a header or in the body.
 func bedrockFault(c *Client, status int, head *fasthttp.ResponseHeader, body []byte) *wire.Error {
-	cause := &refusal{status: status, body: hideTokens(c.hide(body))}
 	var fields gjson.Result
 	if len(body) <= maxErrorText*16 && gjson.ValidBytes(body) {
 		fields = gjson.ParseBytes(body)
 	}
 	name := cmp.Or(string(head.Peek("X-Amzn-Errortype")), fields.Get("__type").String(), fields.Get("code").String())
 	message := cmp.Or(fields.Get("message").String(), fields.Get("Message").String())
-	return c.bedrockError(status, name, message, head, cause)
+	kind, _, _ := strings.Cut(name[strings.LastIndexByte(name, '#')+1:], ":")
+	return c.bedrockError(status, name, message, head, &refusal{status: status, kind: kind})
 }
 
 // bedrockError turns an error of this name into what the client sees.

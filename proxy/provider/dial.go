@@ -130,7 +130,7 @@ func (d *dialer) dial(c *upstreamConn, addr string, timeout time.Duration, abort
 	deadline := time.Now().Add(timeout)
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
-	if !abort.hold(stop(cancel)) {
+	if !abort.Hold(stop(cancel)) {
 		return ErrAborted
 	}
 	conn, err := d.connect(ctx, addr, timeout)
@@ -153,7 +153,7 @@ func (d *dialer) dial(c *upstreamConn, addr string, timeout time.Duration, abort
 		return nil
 	}
 	tc := tls.Client(conn, d.tls)
-	if !abort.hold(conn) {
+	if !abort.Hold(conn) {
 		return ErrAborted
 	}
 	if err := handshake(tc, deadline); err != nil {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -41,7 +42,7 @@ func upstreamError(cause error) *wire.Error {
 
 // refused turns a provider's answer of a status other than 2xx into what the client sees.
 func (c *Client) refused(status int, head *fasthttp.ResponseHeader, body []byte) *wire.Error {
-	cause := &refusal{status: status, body: c.hide(body)}
+	cause := c.refusalOf(status, body)
 	switch {
 	case status == 401 || status == 402 || status == 403 || status == 407:
 		e := wire.Server(fasthttp.StatusBadGateway, "upstream_auth", "The model provider refused the gateway's credentials.", cause)
@@ -77,13 +78,32 @@ func (*timeoutError) Timeout() bool { return true }
 
 // refusal is a provider's error answer, for the log.
 type refusal struct {
-	status int
-	body   []byte
+	status     int
+	kind, code string // in the provider's words
+}
+
+// refusalOf reads which failure it was, but none of the provider's sentences: they may repeat the prompt.
+func (c *Client) refusalOf(status int, body []byte) *refusal {
+	fields := gjson.ParseBytes(wire.ErrorIn(c.redact(body[:min(len(body), 16*maxErrorText)])))
+	return &refusal{status: status, kind: fields.Get("type").String(), code: fields.Get("code").String()}
 }
 
 func (r *refusal) Error() string {
-	return "provider answered " + strconv.Itoa(r.status) + ": " + string(bytes.TrimSpace(r.body))
+	text := "provider answered " + strconv.Itoa(r.status)
+	for _, word := range [...]string{r.kind, r.code} {
+		if isWord(word) {
+			text += " " + word
+		}
+	}
+	return text
 }
+
+// isWord tells a name such as invalid_request_error from a sentence, and from what may be a key.
+func isWord(s string) bool {
+	return s != "" && len(s) <= maxWord && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_") == ""
+}
+
+const maxWord = 48
 
 const maxErrorText = 4 << 10
 
@@ -162,7 +182,7 @@ func detail(body []byte) []byte {
 
 // inStream turns an error event into what the client would have got for it as an ordinary error.
 func (c *Client) inStream(data []byte) *wire.Error {
-	cause := &refusal{status: 200, body: c.hide(data)}
+	cause := c.refusalOf(fasthttp.StatusOK, data)
 	object := wire.ErrorIn(data)
 	fields := gjson.ParseBytes(object)
 	status := int(fields.Get("code").Int())

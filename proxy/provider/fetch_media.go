@@ -30,11 +30,11 @@ func (c *Client) fetchMedia(call *Call) error {
 	defer cancel()
 	ctx, cancel = context.WithTimeout(ctx, fetchTime)
 	defer cancel()
-	if !call.Abort.hold(stop(cancel)) {
+	if !call.Abort.Hold(stop(cancel)) {
 		return ErrAborted
 	}
 	err := c.fetcher.fill(ctx, wanted)
-	if !call.Abort.letGo() {
+	if !call.Abort.LetGo() {
 		return ErrAborted
 	}
 	return err

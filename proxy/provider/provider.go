@@ -15,6 +15,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"jarvis-gateway/proxy/dialect"
+	"jarvis-gateway/proxy/tokens"
 	"jarvis-gateway/proxy/wire"
 	"jarvis-gateway/router"
 )
@@ -85,6 +86,9 @@ type Call struct {
 	Count      bool                   // only count the prompt's tokens: Kind is wire.Message
 	Previous   string                 // the response that the body goes on from, where the gateway keeps it
 	Keep       func(w dialect.Writer) // called with a translated answer that is complete, before the client has its end
+	MaxTokens  int64                  // the most tokens that the answer may have, where that is less than the client lets come; 0: as it says
+	Meter      Meter                  // bounds a stream while it runs, where it is Cuttable; nil: nothing does
+	Prompt     int64                  // tokens of the prompt as estimated, for the usage of a stream that is cut; 0: not known
 
 	// What an attempt works with. A Call may be used again, for the next attempt or the next request.
 	res      response
@@ -96,6 +100,10 @@ type Call struct {
 	through  dialect.Translation // of this attempt,
 	foreign  bool                // if it is translated
 	told     translated
+	wasted   wire.Usage // of an attempt that failed
+	partial  int        // bytes of a whole answer that were in when it failed
+	vocab    tokens.Tokenizer
+	vocabOf  string
 	whole    *[]byte // the answer, when held whole
 	giveBack func()  // recycles it
 }
@@ -196,6 +204,7 @@ func (c *Client) Close() {
 // Do asks the provider. It returns once the first content of a stream is in hand, or the whole of any other answer that
 // is not binary; an error is a *wire.Error or ErrAborted. Replicas that cannot be connected to are passed over.
 func (c *Client) Do(call *Call, reply *wire.Reply) error {
+	call.res.sent, call.wasted, call.partial = false, wire.Usage{}, 0
 	if err := c.prepare(call); err != nil {
 		return err
 	}
@@ -213,10 +222,31 @@ func (c *Client) Do(call *Call, reply *wire.Reply) error {
 	case err == nil:
 		return nil
 	case call.Abort.Fired():
-		return ErrAborted
+		err = ErrAborted
+	default:
+		err = failed(err)
 	}
-	return failed(err)
+	call.waste(err)
+	return err
 }
+
+// waste takes note of an attempt that was given up after the provider had the request: it has read the prompt, and bills
+// it. One that the provider itself gave up costs what it had reported till then.
+func (call *Call) waste(err error) {
+	var e *wire.Error
+	late := errors.As(err, &e) && e.Status == fasthttp.StatusGatewayTimeout
+	if !call.res.sent || err != ErrAborted && !late { //nolint:errorlint // it is not wrapped here
+		return
+	}
+	call.wasted.Estimated = true
+	if call.writes() {
+		call.wasted.Completion += int64(call.partial) / lettersPerToken
+	}
+}
+
+// Wasted is what the last attempt has cost though it failed, as far as the provider had reported it: the rest of what is
+// Estimated must be estimated. It is false where it cost nothing.
+func (call *Call) Wasted() (u wire.Usage, ok bool) { return call.wasted, call.wasted != (wire.Usage{}) }
 
 func (c *Client) try(call *Call, reply *wire.Reply) error {
 	h := c.choose()
@@ -307,12 +337,18 @@ func (c *Client) body(call *Call, req *fasthttp.Request, space *[]byte) (err err
 		if err != nil {
 			return err
 		}
-	case call.Body != nil && call.Kind == wire.Response:
-		*space = dialect.Unsealed(call.Body.AppendEdited((*space)[:0], call.Model, false))
-	case call.Body != nil && call.Kind == wire.Message:
-		*space = dialect.Unsigned(call.Body.AppendEdited((*space)[:0], call.Model, false))
 	case call.Body != nil:
-		*space = call.Body.AppendEdited((*space)[:0], call.Model, call.Stream && (call.Kind == wire.Chat || call.Kind == wire.Completion))
+		b, err := c.capped(call)
+		if err != nil {
+			return err
+		}
+		*space = b.AppendEdited((*space)[:0], call.Model, call.Stream && (call.Kind == wire.Chat || call.Kind == wire.Completion))
+		switch call.Kind {
+		case wire.Response:
+			*space = dialect.Unsealed(*space)
+		case wire.Message:
+			*space = dialect.Unsigned(*space)
+		}
 	case call.Form != nil:
 		*space = call.Form.AppendEdited((*space)[:0], call.Model)
 		req.Header.SetContentType(call.Form.ContentType())

@@ -32,7 +32,7 @@ func (c *Client) receive(call *Call, reply *wire.Reply) error {
 	case isText(reply.ContentType) || res.body.eof:
 		return c.receiveWhole(call, reply)
 	}
-	call.raw = passage{res: res}
+	call.raw = passage{res: res, usage: wire.Usage{Characters: call.spoken()}}
 	if !res.body.chunked && res.body.left >= 0 {
 		reply.Length = int(res.body.left)
 	}
@@ -69,6 +69,7 @@ func (c *Client) receiveWhole(call *Call, reply *wire.Reply) error {
 	}
 	call.res.close(err == nil)
 	if err != nil {
+		call.partial = len(*body)
 		recycle(body)
 		return failed(err)
 	}
@@ -77,13 +78,7 @@ func (c *Client) receiveWhole(call *Call, reply *wire.Reply) error {
 		return c.inStream(*body) // some servers say 200 and mean an error
 	}
 	reply.Body = *body
-	if object := wire.FindLastUsage(*body); object != nil && call.Kind == wire.Message {
-		wire.ReadMessageUsage(object, &reply.Usage)
-	} else if object != nil {
-		reply.Usage = wire.ReadUsage(object)
-	} else if call.Kind == wire.Chat || call.Kind == wire.Completion || call.Kind == wire.Message && !call.Count {
-		reply.Usage.Estimated = true
-	}
+	reply.Usage = call.used(*body)
 	if call.Kind == wire.Response {
 		reply.ID = gjson.GetBytes(*body, "id").String()
 	}
@@ -95,6 +90,34 @@ func (c *Client) receiveWhole(call *Call, reply *wire.Reply) error {
 	}
 	call.whole, reply.Release = body, call.giveBack
 	return nil
+}
+
+// used is what a whole answer says that it cost.
+func (call *Call) used(answer []byte) (u wire.Usage) {
+	object := wire.FindLastUsage(answer)
+	switch {
+	case call.Kind == wire.Message && object != nil:
+		wire.ReadMessageUsage(object, &u)
+	case object != nil:
+		u = wire.ReadUsage(object)
+	default:
+		u.Estimated = call.writes() && (call.Kind != wire.Response || !underWay(answer))
+	}
+	if call.Kind == wire.Plain {
+		call.units(&u, answer)
+	} else {
+		u.Tier = wire.FindTier(answer)
+	}
+	return u
+}
+
+// writes tells whether the answer is made of tokens.
+func (call *Call) writes() bool { return call.Kind != wire.Plain && !call.Count }
+
+// underWay tells a response that is made in the background: nothing of it is known yet.
+func underWay(response []byte) bool {
+	status := gjson.GetBytes(response, "status").Str
+	return status == "queued" || status == "in_progress"
 }
 
 var errorAnswer = []byte(`{"error":{`)
@@ -109,12 +132,16 @@ func (call *Call) wholeInTime() error {
 }
 
 func (c *Client) receiveEvents(call *Call, reply *wire.Reply) error {
-	call.link = relay{client: c, res: &call.res, kind: call.Kind, asked: call.AnswerAs,
+	call.link = relay{client: c, res: &call.res, call: call, kind: call.Kind, asked: call.AnswerAs, gauge: call.link.gauge, ended: call.link.ended[:0],
 		preamble: maxPreamble, dropUsage: call.Stream && call.Body != nil && !call.Body.IncludeUsage()}
 	if call.Kind == wire.Response && call.Body != nil {
 		call.link.preamble += 3 * call.Body.Len() // its first events repeat the request's instructions and tools
 	}
+	call.link.bound(call)
 	if err := call.link.open(); err != nil {
+		if call.link.reported {
+			call.wasted = call.link.Usage()
+		}
 		_ = call.link.Close()
 		return err
 	}
@@ -125,6 +152,7 @@ func (c *Client) receiveEvents(call *Call, reply *wire.Reply) error {
 // passage passes a binary answer on as it comes.
 type passage struct {
 	res    *response
+	usage  wire.Usage
 	err    error
 	closed bool
 }
@@ -148,8 +176,8 @@ func (p *passage) Read(b []byte) (int, error) {
 	return n, p.err
 }
 
-// Usage is unknown: binary answers do not report one.
-func (p *passage) Usage() wire.Usage { return wire.Usage{} }
+// Usage is what the request tells: binary answers do not report any.
+func (p *passage) Usage() wire.Usage { return p.usage }
 
 func (p *passage) Close() error {
 	if !p.closed {

@@ -120,6 +120,9 @@ func reported(provider string, stream []byte) (u wire.Usage) {
 		return u
 	}
 	last := map[string]int64{}
+	if bytes.Contains(stream, []byte(`"service_tier":"standard"`)) {
+		u.Tier = wire.TierStandard
+	}
 	for line := range strings.Lines(string(stream)) {
 		data := gjson.Parse(strings.TrimPrefix(line, "data: "))
 		for _, path := range []string{"message.usage", "usage"} {
@@ -132,7 +135,7 @@ func reported(provider string, stream []byte) (u wire.Usage) {
 		}
 	}
 	return wire.Usage{Prompt: last["input_tokens"] + last["cache_read_input_tokens"] + last["cache_creation_input_tokens"], Completion: last["output_tokens"],
-		CachedPrompt: last["cache_read_input_tokens"], CacheWrite: last["cache_creation_input_tokens"]}
+		CachedPrompt: last["cache_read_input_tokens"], CacheWrite: last["cache_creation_input_tokens"], Tier: u.Tier}
 }
 
 // A translated stream without its end, at every byte: an error inside the stream once it has begun, an ordinary one before,

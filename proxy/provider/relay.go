@@ -20,6 +20,7 @@ import (
 type relay struct {
 	client    *Client
 	res       *response
+	call      *Call
 	kind      wire.Kind
 	dropUsage bool   // the client did not ask for the usage chunk that the gateway asked for
 	preamble  int    // what may come before the first content, in bytes
@@ -27,12 +28,15 @@ type relay struct {
 
 	id       string // of the response object, for wire.Response
 	usage    wire.Usage
+	tier     wire.Tier
 	reported bool
-	tokens   int64 // events with content: the estimate of an unreported usage
-	begun    bool  // the first content was seen
-	last     bool  // a finish reason or a final event was seen
-	done     bool  // the stream's end mark was seen
-	hurried  bool  // the connection's end is waited for, but not for long
+	gauge            // of an unreported usage; without bounds it counts the events with content
+	choices  int64   // answers that the stream has, where it is bounded
+	ended    []int64 // the choices of these that are complete
+	begun    bool    // the first content was seen
+	last     bool    // a finish reason or a final event was seen
+	done     bool    // the stream's end mark was seen
+	hurried  bool    // the connection's end is waited for, but not for long
 
 	buf    *[]byte // bytes read but not given on: whole events, then the start of the next; nil when there are none
 	ready  int     // bytes of buf that are whole events
@@ -100,7 +104,11 @@ func (r *relay) Read(p []byte) (int, error) {
 func (r *relay) direct(p []byte) (int, error) {
 	n, err := r.pull(p)
 	kept, rest := r.scan(p[:n], 0)
-	if rest < n {
+	switch {
+	case r.cut:
+		r.hold(nil)
+		r.finish()
+	case rest < n:
 		r.hold(p[rest:n])
 	}
 	if err != nil {
@@ -145,16 +153,20 @@ func (r *relay) fill() error {
 func (r *relay) sift() {
 	b := *r.buf
 	kept, rest := r.scan(b[r.ready:], r.sought)
-	if r.asked != nil && kept > 0 {
+	switch {
+	case r.asked != nil && kept > 0:
 		b = renameEvents(b, r.ready, kept, rest, r.asked)
 		r.ready, *r.buf = len(b)-(len(*r.buf)-r.ready-rest), b
-		return
-	}
-	if kept < rest { // events were taken out: close the gap
+	case kept < rest: // events were taken out: close the gap
 		b = b[:r.ready+kept+copy(b[r.ready+kept:], b[r.ready+rest:])]
+		fallthrough
+	default:
+		r.ready += kept
+		*r.buf = b
 	}
-	r.ready += kept
-	*r.buf = b
+	if r.cut {
+		r.finish()
+	}
 }
 
 func (r *relay) hold(b []byte) {
@@ -235,6 +247,10 @@ func (r *relay) see(ev []byte) bool {
 	if r.done {
 		return false
 	}
+	if inner := r.shape.again(r.kind, data); inner != nil && !r.last {
+		r.say(data, inner)
+		return true
+	}
 	if wire.IsDone(data) {
 		r.done = true
 		return true
@@ -242,25 +258,40 @@ func (r *relay) see(ev []byte) bool {
 	if r.kind == wire.Response && r.id == "" {
 		r.id = gjson.GetBytes(data, "response.id").String()
 	}
-	keep := true
+	keep, running := true, int64(0)
 	if r.kind == wire.Message {
 		r.seeMessage(data)
 	} else if object := wire.FindUsage(data); object != nil {
 		r.usage, r.reported = wire.ReadUsage(object), true
+		running = r.usage.Completion
 		keep = !r.dropUsage || !noChoices(data)
+		if emptyChoices(data) {
+			r.note(data)
+		}
 	}
 	switch r.class(data) {
 	case wire.Failure:
 		return r.seeFailure(data)
 	case wire.Content:
 		r.begun = true
-		if r.kind != wire.Response || bytes.Contains(data, deltaType) {
-			r.tokens++
+		r.count(data, running)
+		if r.choices <= 1 && running == 0 {
+			r.shape.keep(r.kind, data)
 		}
 	case wire.Last:
 		r.last = true
+		r.complete(data)
+		r.lastWords(data, running)
+		r.note(data)
 	}
 	return keep
+}
+
+// note takes note of the service tier, which the events with the usage say, or the last ones.
+func (r *relay) note(data []byte) {
+	if tier := wire.FindTier(data); tier != wire.TierUnsaid {
+		r.tier = tier
+	}
 }
 
 // seeMessage reads what Anthropic's events say beside their content: the usage, which comes in parts, and the end.
@@ -268,6 +299,7 @@ func (r *relay) seeMessage(data []byte) {
 	if object := wire.FindMessageUsage(data); object != nil {
 		wire.ReadMessageUsage(object, &r.usage)
 		r.reported = true
+		r.note(data)
 	}
 	if r.last && bytes.Contains(data, messageStop) {
 		r.done = true
@@ -372,14 +404,19 @@ func (r *relay) fail(err error) {
 
 // Usage is what the provider reported, or else one token for each event with content.
 func (r *relay) Usage() wire.Usage {
-	if r.kind == wire.Message && r.reported && !r.last { // its first event has only begun to count
-		return wire.Usage{Prompt: r.usage.Prompt, CachedPrompt: r.usage.CachedPrompt, CacheWrite: r.usage.CacheWrite,
-			Completion: max(r.usage.Completion, r.tokens), Estimated: true}
+	u := r.usage
+	switch {
+	case r.cut:
+		u.Completion, u.Estimated = r.seen(), true
+	case r.kind == wire.Message && r.reported && !r.last: // its first event has only begun to count
+		u.Completion, u.Estimated = max(u.Completion, r.seen()), true
+	case !r.reported || !r.last && u.Completion == 0:
+		u.Completion, u.Estimated = r.seen(), true
 	}
-	if r.reported {
-		return r.usage
+	if r.tier != wire.TierUnsaid {
+		u.Tier = r.tier
 	}
-	return wire.Usage{Completion: r.tokens, Estimated: true}
+	return u
 }
 
 // Close stops the provider, unless its answer was read to the end.
@@ -389,7 +426,10 @@ func (r *relay) Close() error {
 	}
 	r.closed = true
 	r.drop()
-	r.res.close(r.err == io.EOF && r.res.body.eof)
+	r.forget()
+	if !r.cut { // else it was stopped there
+		r.res.close(r.err == io.EOF && r.res.body.eof)
+	}
 	if r.err == nil {
 		r.err = io.ErrClosedPipe
 	}

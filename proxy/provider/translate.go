@@ -53,7 +53,7 @@ func (c *Client) prepare(call *Call) (err error) {
 		}
 		call.request.Previous = call.Previous
 	}
-	call.through = dialect.Translation{Request: call.request, To: c.kind.to, Provider: c.cfg.Kind, Model: call.Model,
+	call.through = dialect.Translation{Request: call.lessened(), To: c.kind.to, Provider: c.cfg.Kind, Model: call.Model,
 		Drop: c.cfg.Unsupported == "drop", ID: c.newID(call.Kind), Named: c.named(call), Created: call.Begun.Unix()}
 	if call.Kind == wire.Message && len(call.Header.PeekBytes(headerAnthropicBeta)) > 0 {
 		call.through.Note("anthropic-beta")
@@ -88,7 +88,7 @@ func (call *Call) Forget() {
 		call.told.events = nil
 	}
 	clear(call.told.events[:cap(call.told.events)])
-	call.told = translated{events: call.told.events[:0]}
+	call.told = translated{events: call.told.events[:0], blocks: call.told.blocks[:0], gauge: gauge{text: call.told.text}}
 }
 
 // Translated is the translation of the last attempt, nil if the provider speaks the client's dialect.
@@ -253,6 +253,7 @@ func (c *Client) receiveWholeForeign(call *Call, reply *wire.Reply) error {
 	}
 	call.res.close(err == nil)
 	if err != nil {
+		call.partial = len(*body)
 		return failed(err)
 	}
 	if bytes.HasPrefix(bytes.TrimLeft(*body, " \r\n\t"), errorAnswer) {
@@ -278,7 +279,10 @@ func (c *Client) receiveWholeForeign(call *Call, reply *wire.Reply) error {
 	}
 	reply.Body, reply.Usage = *out, answer.Usage
 	if answer.Usage == (wire.Usage{}) {
-		reply.Usage = wire.Usage{Completion: answer.Size() / 4, Estimated: true}
+		reply.Usage = wire.Usage{Completion: answer.Size() / lettersPerToken, Estimated: true}
+	}
+	if tier := wire.TierOf(answer.Tier); tier != wire.TierUnsaid {
+		reply.Usage.Tier = tier
 	}
 	if call.giveBack == nil {
 		call.giveBack = func() { recycle(call.whole) }

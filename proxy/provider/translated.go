@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"time"
 	"unsafe"
@@ -33,22 +32,28 @@ type translated struct {
 	given  int     // of out, already given on
 
 	usage    wire.Usage
+	tier     wire.Tier
 	reported bool
-	tokens   int64
-	begun    bool  // the first content was seen
-	stopped  bool  // why the answer ended was seen
-	done     bool  // the provider has said all
-	waning   bool  // only the usage and the end mark are waited for
-	hurried  bool  // the connection's end is waited for, but not for long
-	failure  error // told to the client by the stream itself
-	err      error // sticky
-	closed   bool
+	gauge
+	blocks  []int // that are open, where the stream is bounded
+	begun   bool  // the first content was seen
+	stopped bool  // why the answer ended was seen
+	done    bool  // the provider has said all
+	waning  bool  // only the usage and the end mark are waited for
+	hurried bool  // the connection's end is waited for, but not for long
+	failure error // told to the client by the stream itself
+	err     error // sticky
+	closed  bool
 }
 
 func (c *Client) receiveTranslated(call *Call, reply *wire.Reply) error {
 	t := &call.told
-	*t = translated{client: c, res: &call.res, call: call, reader: call.through.Reader(), writer: call.through.Writer(), events: t.events[:0]}
+	*t = translated{client: c, res: &call.res, call: call, reader: call.through.Reader(), writer: call.through.Writer(), events: t.events[:0],
+		gauge: newGauge(call, call.Meter, t.gauge), blocks: t.blocks[:0]}
 	if err := t.open(); err != nil {
+		if t.reported {
+			call.wasted = t.Usage()
+		}
 		_ = t.Close()
 		return err
 	}
@@ -188,14 +193,30 @@ func (t *translated) see(name string, data []byte) {
 	var err error
 	t.events, err = t.reader.Event(name, data, t.events[:0])
 	for i := range t.events {
-		t.take(&t.events[i])
+		if t.take(&t.events[i]); t.cut {
+			return
+		}
 	}
 	if err != nil {
 		t.fail(t.client.misread(err))
 		return
 	}
+	if !t.begun || t.stopped {
+		t.note(data)
+	}
 	if t.stopped && t.last(name, data) {
 		t.finish()
+	}
+}
+
+// note takes note of the service tier, which an event at the beginning or the end may say.
+func (t *translated) note(data []byte) {
+	tier := wire.FindTier(data)
+	if t.client.kind.to == dialect.Converse {
+		tier = wire.TierOf(gjson.GetBytes(data, "serviceTier.type").Str)
+	}
+	if tier != wire.TierUnsaid {
+		t.tier = tier
 	}
 }
 
@@ -211,12 +232,12 @@ func (t *translated) last(name string, data []byte) bool {
 	return false
 }
 
-// take writes what the client sees of an event.
+// take writes what the client sees of an event, and ends the answer behind it if it must.
 func (t *translated) take(e *dialect.Event) {
+	last := t.count(e)
 	switch e.Type {
 	case dialect.Delta:
 		t.begun = true
-		t.tokens++
 	case dialect.Open:
 		t.begun = t.begun || e.Kind == dialect.ToolUse || e.Redacted != ""
 	case dialect.Stopped:
@@ -229,6 +250,13 @@ func (t *translated) take(e *dialect.Event) {
 		}
 	}
 	t.call.through.Restore(e)
+	t.write(e)
+	if last {
+		t.stop()
+	}
+}
+
+func (t *translated) write(e *dialect.Event) {
 	t.space()
 	*t.out = t.writer.Event(*t.out, e)
 }
@@ -312,7 +340,10 @@ func (t *translated) Failure() error { return t.failure }
 func (t *translated) Usage() wire.Usage {
 	u := t.usage
 	if !t.reported || !t.stopped {
-		u.Completion, u.Estimated = max(u.Completion, t.tokens), true
+		u.Completion, u.Estimated = max(u.Completion, t.seen()), true
+	}
+	if t.tier != wire.TierUnsaid {
+		u.Tier = t.tier
 	}
 	return u
 }
@@ -329,7 +360,10 @@ func (t *translated) Close() error {
 			*b = nil
 		}
 	}
-	t.res.close(t.err == io.EOF && t.failure == nil && t.res.body.eof)
+	t.forget()
+	if !t.cut { // else it was stopped there
+		t.res.close(t.err == io.EOF && t.failure == nil && t.res.body.eof)
+	}
 	if t.err == nil {
 		t.err = io.ErrClosedPipe
 	}
@@ -348,7 +382,10 @@ func nextFrame(b []byte) (name string, data []byte, n int, err error) {
 	case "exception":
 		return "exception:" + string(f.exceptionType), f.payload, n, nil
 	}
-	return "", nil, 0, fmt.Errorf("event stream: %s %s: %s", f.messageType, f.errorCode, f.errorMessage)
+	if code := string(f.errorCode); isWord(code) {
+		return "", nil, 0, errors.New("event stream: error " + code)
+	}
+	return "", nil, 0, errors.New("event stream: neither an event nor an exception")
 }
 
 // aliasOf is b as a string, valid as long as b is.

@@ -96,3 +96,22 @@ func BenchmarkDelta(b *testing.B) {
 		}
 	}
 }
+
+// What a delta costs under a meter, whose tokens are counted one by one.
+func BenchmarkMeteredDelta(b *testing.B) {
+	for _, row := range []struct {
+		provider string
+		client   wire.Kind
+		native   bool
+	}{{"openai", wire.Chat, true}, {"anthropic", wire.Message, true}, {"openai", wire.Message, false}, {"bedrock", wire.Chat, false}} {
+		answer := streamsOf[row.provider]()
+		b.Run(fmt.Sprintf("%s/%d/native=%t", row.provider, row.client, row.native), func(b *testing.B) {
+			benchmarkStream(b, bytes.Clone(answer), func(from io.Reader) stream {
+				if row.native {
+					return boundRelay(from, row.client, asked[row.client], upTo(1<<40))
+				}
+				return boundTranslated(from, row.provider, row.client, upTo(1<<40))
+			})
+		})
+	}
+}

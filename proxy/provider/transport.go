@@ -85,6 +85,7 @@ type response struct {
 	deadline time.Time     // of the whole attempt
 	idle     time.Duration // between two reads of a stream
 	armed    time.Time     // when the read deadline was last moved
+	sent     bool          // all of the request went out
 }
 
 // errNoReply is an end of file where the first byte of an answer should be.
@@ -94,7 +95,7 @@ var errNoReply = errors.New("the server closed the connection before its answer"
 // before a single byte of answer is replaced once by a fresh one, as every proxy must: the server closed it while idle.
 func (h *host) send(req *fasthttp.Request, res *response, call *Call, first time.Duration) error {
 	t := &call.Timeout
-	res.abort, res.begun, res.idle, res.armed = call.Abort, call.Begun, t.Idle, time.Time{}
+	res.abort, res.begun, res.idle, res.armed, res.sent = call.Abort, call.Begun, t.Idle, time.Time{}, false
 	res.deadline = call.Begun.Add(t.Total)
 	for {
 		fresh, err := h.attempt(req, res, min(t.Connect, t.Total), call.Begun.Add(min(first, t.Total)))
@@ -115,23 +116,23 @@ func (h *host) attempt(req *fasthttp.Request, res *response, connect time.Durati
 	fresh = !conn.used
 	if conn.Conn == nil {
 		if err := h.dialer.dial(conn, h.pool.Addr, connect, res.abort); err != nil {
-			res.abort.letGo()
+			res.abort.LetGo()
 			h.pool.CloseConn(cc)
 			return true, err
 		}
 	}
-	if !res.abort.hold(conn.socket) {
+	if !res.abort.Hold(conn.socket) {
 		h.pool.CloseConn(cc)
 		return true, ErrAborted
 	}
 	if !fresh && conn.stale() {
-		res.abort.letGo()
+		res.abort.LetGo()
 		h.pool.CloseConn(cc)
 		return false, errNoReply
 	}
 	br, err := h.exchange(conn, req, res, until)
 	if err != nil {
-		res.abort.letGo()
+		res.abort.LetGo()
 		h.pool.CloseConn(cc)
 		return fresh, err
 	}
@@ -140,7 +141,7 @@ func (h *host) attempt(req *fasthttp.Request, res *response, connect time.Durati
 	res.close = func(reuse bool) {
 		h.open.Add(-1)
 		// A connection with bytes left over would give them to the next request: response splitting.
-		reuse = res.abort.letGo() && reuse && br.Buffered() == 0 && !res.head.ConnectionClose()
+		reuse = res.abort.LetGo() && reuse && br.Buffered() == 0 && !res.head.ConnectionClose()
 		h.pool.ReleaseReader(br)
 		if reuse {
 			conn.used = true
@@ -160,6 +161,7 @@ func (h *host) exchange(conn *upstreamConn, req *fasthttp.Request, res *response
 	if isTimeout(unsent) {
 		return nil, unsent
 	}
+	res.sent = unsent == nil
 	br := h.pool.AcquireReader(conn)
 	if err := readHead(br, &res.head); err != nil {
 		h.pool.ReleaseReader(br)
@@ -202,6 +204,8 @@ func (h *host) write(conn *upstreamConn, req *fasthttp.Request, begun, until tim
 	return err
 }
 
+var errHead = errors.New("the answer's headers are cut or malformed")
+
 // readHead reads the headers of the final answer, passing over interim ones (RFC 9110, 15.2).
 func readHead(br *bufio.Reader, head *fasthttp.ResponseHeader) error {
 	if _, err := br.Peek(1); err != nil {
@@ -211,8 +215,10 @@ func readHead(br *bufio.Reader, head *fasthttp.ResponseHeader) error {
 		return errNoReply
 	}
 	for range 8 {
-		if err := head.Read(br); err != nil {
+		if err := head.Read(br); isTimeout(err) {
 			return err
+		} else if err != nil {
+			return errHead // the parser's own error repeats what it met, which may be what was asked
 		}
 		switch status := head.StatusCode(); {
 		case status >= 200:

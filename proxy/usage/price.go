@@ -14,6 +14,7 @@ type Price struct {
 	long    []tier                 // of longer prompts, the shortest first
 	each    [len(eachNames)]int64  // nano-dollars per million requests, images, milliseconds, characters
 	served  [len(tierNames)]*Price // by service tier; nil: as base
+	main    *Price                 // of a service tier: the price outside of them
 	longest int64                  // answer, in tokens; 0: not known
 }
 
@@ -63,10 +64,11 @@ func (p *Price) at(prompt int64) *rates {
 	return r
 }
 
-// Cost is what an answer costs, exactly, rounded up once to a nano-dollar. What is no part of the tokens it is said to be
-// of counts only as far as it can be: a provider's slip must not make an answer cheaper than its prompt.
+// Cost is what an answer costs, exactly, rounded up once to a nano-dollar, in the service tier that it was served in, where
+// that is said. What is no part of the tokens it is said to be of counts only as far as it can be: a provider's slip must
+// not make an answer cheaper than its prompt.
 func (p *Price) Cost(u wire.Usage) wire.Money {
-	if p == nil {
+	if p = p.in(u.Tier); p == nil {
 		return 0
 	}
 	r := p.at(u.Prompt)
@@ -111,9 +113,17 @@ func (p *Price) Longest() int64 {
 
 // Tier is the price in one of the provider's service tiers, as requests name them. Of one that is not known it is the
 // price itself.
-func (p *Price) Tier(name string) *Price {
-	for i, known := range tierNames {
-		if p != nil && name == known && p.served[i] != nil {
+func (p *Price) Tier(name string) *Price { return p.in(wire.TierOf(name)) }
+
+func (p *Price) in(t wire.Tier) *Price {
+	if p == nil || t == wire.TierUnsaid {
+		return p
+	}
+	if p.main != nil {
+		p = p.main
+	}
+	for i, tier := range [len(tierNames)]wire.Tier{wire.TierFlex, wire.TierPriority} {
+		if t == tier && p.served[i] != nil {
 			return p.served[i]
 		}
 	}

@@ -254,6 +254,32 @@ own/gpt-4o-mini: free
 	}
 }
 
+// An answer costs what the tier costs that it says it was served in, whatever tier's price it is reckoned by.
+func TestCostOfTheServedTier(t *testing.T) {
+	p := prices(t, everything+"plain: {input: $1/M}\n")
+	for _, c := range []struct {
+		model, asked string
+		tier         wire.Tier
+		want         string
+	}{
+		{"m", "", wire.TierUnsaid, "$2"}, {"m", "", wire.TierStandard, "$2"}, {"m", "", wire.TierFlex, "$1"}, {"m", "", wire.TierPriority, "$4"},
+		{"m", "flex", wire.TierUnsaid, "$1"}, {"m", "flex", wire.TierStandard, "$2"}, {"m", "flex", wire.TierFlex, "$1"}, {"m", "flex", wire.TierPriority, "$4"},
+		{"m", "priority", wire.TierUnsaid, "$4"}, {"m", "priority", wire.TierStandard, "$2"}, {"m", "priority", wire.TierFlex, "$1"},
+		{"m", "unheard of", wire.TierFlex, "$1"}, {"plain", "flex", wire.TierFlex, "$1"}, {"plain", "", wire.TierPriority, "$1"},
+	} {
+		price, _ := p.Find("x", "openai", c.model)
+		price = price.Tier(c.asked)
+		got := price.Cost(wire.Usage{Prompt: 100_000, Tier: c.tier}) - price.Cost(wire.Usage{Tier: c.tier})
+		if got != money(t, c.want)/10 {
+			t.Errorf("%s asked for in %q, served in %d: %s, want a tenth of %s", c.model, c.asked, c.tier, got, c.want)
+		}
+	}
+	var none *usage.Price
+	if none.Cost(wire.Usage{Prompt: 1, Tier: wire.TierFlex}) != 0 {
+		t.Error("no price costs something")
+	}
+}
+
 func TestFindAllocatesNothing(t *testing.T) {
 	p := prices(t, "gpt-x: {input: $1/M}\n\"east/*\": {input: $3/M}\n")
 	for _, model := range []string{"gpt-4o", "gpt-4o-2024-08-06", "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-haiku-4-5-20251001-v1:0", "nobody-knows"} {

@@ -31,6 +31,7 @@ func (s *sheet) price() *Price {
 		j := slices.IndexFunc(s.sections, func(sec section) bool { return sec.tier == name && sec.above == 0 })
 		if j >= 0 {
 			p.served[i] = s.standard(s.sections[j].rates, p, name)
+			p.served[i].main = p
 		}
 	}
 	return p
@@ -115,6 +116,7 @@ func (p *Price) times(num, den int64) *Price {
 	for i, t := range p.served {
 		if t != nil {
 			q.served[i] = t.times(num, den)
+			q.served[i].main = &q
 		}
 	}
 	return &q

@@ -119,8 +119,8 @@ func (b *Body) prompts() int64 {
 	return max(n, 1)
 }
 
-// LeastCap is the smallest bound that OpenAI takes on an answer of this kind.
-func (k Kind) LeastCap() int64 {
+// leastCap is the smallest bound that OpenAI takes on an answer of this kind.
+func (k Kind) leastCap() int64 {
 	if k == Response {
 		return 16
 	}
@@ -128,17 +128,22 @@ func (k Kind) LeastCap() int64 {
 }
 
 // SetCap returns the body with the bound on the answer set: in the fields that are there, or in the one named absent, which
-// for chat depends on the server and else is always the same. A budget of thoughts must be less than the bound, so it is
-// lowered, or the thoughts are left out where less than Anthropic's least would remain.
+// for chat depends on the server and else is always the same. A field that is null is not there: a server may know it by
+// name only to refuse it. What must not be more than the bound is lowered with it: vLLM's least length of an answer, and
+// Anthropic's budget of thoughts, which are left out where less than its least would remain.
 func (b *Body) SetCap(kind Kind, tokens int64, absent string) (Body, error) {
-	names := make([]string, 0, 2)
+	tokens = max(tokens, kind.leastCap())
+	names := make([]string, 0, 3)
 	for _, f := range b.capFields(kind) {
-		if f.at.end > 0 {
+		if f.at.end > 0 && b.raw[f.at.start] != 'n' {
 			names = append(names, f.name)
 		}
 	}
 	if len(names) == 0 {
 		names = append(names, absent)
+	}
+	if (kind == Chat || kind == Completion) && b.Get("min_tokens").Int() > tokens {
+		names = append(names, "min_tokens")
 	}
 	set := *b
 	var err error

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"math"
 	"math/big"
 	"strconv"
 	"strings"
@@ -12,6 +13,14 @@ type Money int64
 
 // Dollar is one.
 const Dollar Money = 1_000_000_000
+
+// Plus adds amounts that are not negative. What no Money can hold is the most that it can.
+func (m Money) Plus(more Money) Money {
+	if more > math.MaxInt64-m {
+		return math.MaxInt64
+	}
+	return m + more
+}
 
 // ParseMoney reads $12.50, $1k or $2M. It is exact: what is finer than a nano-dollar is refused.
 func ParseMoney(s string) (Money, error) {

@@ -101,3 +101,11 @@ func FuzzMoney(f *testing.F) {
 		}
 	})
 }
+
+func TestMoneyPlus(t *testing.T) {
+	for _, c := range [][3]Money{{1, 2, 3}, {0, 0, 0}, {math.MaxInt64, 1, math.MaxInt64}, {1, math.MaxInt64, math.MaxInt64}, {math.MaxInt64 - 1, 1, math.MaxInt64}} {
+		if got := c[0].Plus(c[1]); got != c[2] {
+			t.Errorf("%d plus %d: %d, want %d", c[0], c[1], got, c[2])
+		}
+	}
+}

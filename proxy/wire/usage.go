@@ -12,6 +12,7 @@ import (
 type Usage struct {
 	Prompt, Completion, CachedPrompt, CacheWrite, Reasoning, Audio int64
 	Estimated                                                      bool // not reported by the provider
+	Tier                                                           Tier // that the answer was served in
 
 	// Parts of the parts, where they have prices of their own: of CacheWrite what is kept for an hour, of Prompt the tokens
 	// of pictures, of Audio what is part of Completion.
@@ -22,6 +23,17 @@ type Usage struct {
 
 // Total is prompt and completion together.
 func (u Usage) Total() int64 { return u.Prompt + u.Completion }
+
+// Plus is the use of two attempts together. It has no tier: what each cost is told by its own.
+func (u Usage) Plus(more Usage) Usage {
+	return Usage{
+		Prompt: u.Prompt + more.Prompt, Completion: u.Completion + more.Completion, CachedPrompt: u.CachedPrompt + more.CachedPrompt,
+		CacheWrite: u.CacheWrite + more.CacheWrite, Reasoning: u.Reasoning + more.Reasoning, Audio: u.Audio + more.Audio,
+		Estimated:    u.Estimated || more.Estimated,
+		CacheWrite1h: u.CacheWrite1h + more.CacheWrite1h, ImageIn: u.ImageIn + more.ImageIn, AudioOut: u.AudioOut + more.AudioOut,
+		Images: u.Images + more.Images, Millis: u.Millis + more.Millis, Characters: u.Characters + more.Characters,
+	}
+}
 
 // ReadUsage reads a usage object in any of the spellings of the OpenAI endpoints: prompt_tokens and completion_tokens
 // (chat, completions, embeddings), input_tokens and output_tokens (responses, images, transcriptions), or total_tokens

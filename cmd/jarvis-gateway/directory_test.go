@@ -1,0 +1,106 @@
+package main
+
+import (
+	"crypto/sha256"
+	"database/sql"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"jarvis-gateway/policy"
+	"jarvis-gateway/proxy/state"
+)
+
+// A tenant that was made at run time and then written into the configuration, too, ends the start with an error that says so.
+func TestServeConflict(t *testing.T) {
+	g := start(t, clientConfig)
+	g.at(t, "")
+	ran(t, "tenant", "create", "acme")
+	if code := g.stop(); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	text, err := os.ReadFile(g.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.configure(string(text) + "  acme: {keys: [{name: main, key: jv-acme-0123456789abcdef}]}\n")
+	code, stdout, stderr := command(t, "serve", g.path)
+	const want = ": tenants.acme: stands in the configuration and in the state store (made "
+	if code != 1 || stdout != "" || !strings.Contains(stderr, g.path) || !strings.Contains(stderr, want) ||
+		!strings.Contains(stderr, "delete one: jarvis-gateway tenant delete acme") || !strings.HasSuffix(stderr, "jarvis-gateway: the configuration has 1 problem\n") {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+}
+
+// One that cannot be read, of a state store that can be opened, ends the start, too.
+func TestServeUnreadableDirectory(t *testing.T) {
+	g := start(t, clientConfig)
+	g.stop()
+	db, err := sql.Open("sqlite", filepath.Join(filepath.Dir(g.path), "state.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(`ALTER TABLE keys RENAME TO away`); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := command(t, "serve", g.path)
+	if code != 1 || !strings.Contains(stderr, "jarvis-gateway: stores.state: ") || !strings.Contains(stderr, "keys") {
+		t.Errorf("exit code %d, stderr %q", code, stderr)
+	}
+}
+
+// A key that is revoked while the configuration is reloaded stays revoked, though the first reading after that fails.
+func TestRevokedDuringReload(t *testing.T) {
+	ctx, path := t.Context(), filepath.Join(t.TempDir(), "state.db")
+	store, err := state.Open(ctx, "sqlite:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	setup := policy.Setup{Tenants: map[string]policy.Tenant{"acme": {}}}
+	before, err := policy.New(setup, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, made := "jv-secret", state.Entry{Kind: state.Operation, Action: "test"}
+	if err := store.AddKey(ctx, state.Key{ID: "1", Tenant: "acme", Name: "main", Digest: sha256.Sum256([]byte(secret))}, true, made); err != nil {
+		t.Fatal(err)
+	}
+	var gate atomic.Pointer[policy.Gate]
+	gate.Store(before)
+	d := &directory{store: store, log: slog.New(slog.DiscardHandler), gate: gate.Load, parse: parseJSON}
+	d.poll(ctx)
+	next, err := policy.New(setup, before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.RevokeKey(ctx, "1", made); err != nil {
+		t.Fatal(err)
+	}
+	d.poll(ctx) // the gate before has learnt it
+	gate.Store(next)
+	before.Close(next)
+	if _, err := next.Identify([]byte(secret), time.Now()); err != nil {
+		t.Fatalf("the next gate knows of it already, and this test tells nothing: %v", err)
+	}
+	for _, rename := range []string{`ALTER TABLE keys RENAME TO away`, `ALTER TABLE away RENAME TO keys`} {
+		if _, err := db.Exec(rename); err != nil {
+			t.Fatal(err)
+		}
+		d.poll(ctx) // at first, the revision can be read, and the keys cannot
+	}
+	if _, err := next.Identify([]byte(secret), time.Now()); err == nil {
+		t.Error("the revoked key works")
+	}
+	next.Close(nil)
+}

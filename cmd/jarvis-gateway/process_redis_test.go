@@ -1,0 +1,235 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"jarvis-gateway/bench/fakellm"
+)
+
+const ratedConfig = `
+stores: {state: "sqlite:${DIR}/state.db", counters: "${COUNTERS}", on_error: {counters: ${ON_ERROR}}}
+providers: {up: {kind: vllm, base_url: "${UP}"}}
+models: {chat: {targets: [{provider: up, model: fake}]}}
+limits: {requests: 1M/m, concurrency: 1000}
+tenants:
+  acme:
+    timezone: ${ZONE}
+    limits: {requests: 1M/m, tokens: 100M/d, concurrency: 900}
+    keys:
+      - {name: rated, key: jv-rated-0123456789abcdef, limits: {requests: 600/m}}
+      - {name: wide, key: jv-wide-0123456789abcdef, limits: {requests: 100k/m}}
+      - {name: few, key: jv-few-0123456789abcdef, limits: {requests: 40/d}}
+      - {name: free, key: jv-free-0123456789abcdef}
+`
+
+// rated is gateways before a quick provider, that share limits.
+func rated(t testing.TB, bin, counters, onError string, gateways int) []*process {
+	t.Helper()
+	s, err := fakellm.Start(fakellm.Options{Kind: fakellm.VLLM, Quiet: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	config := strings.NewReplacer("${COUNTERS}", counters, "${UP}", s.URL(), "${ZONE}", noon(), "${ON_ERROR}", onError).Replace(ratedConfig)
+	var all []*process
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for range gateways {
+		wg.Go(func() {
+			p := newProcess(t, bin, config)
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, p)
+		})
+	}
+	wg.Wait()
+	return all
+}
+
+// asks sends requests of one key to every gateway for a while, each worker one at a time with a pause between, and returns how
+// each ended, by gateway.
+func asks(t testing.TB, all []*process, key string, workers int, pause, during time.Duration) [][]tally {
+	client := clients(t)
+	out := make([][]tally, len(all))
+	end := time.Now().Add(during)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for i, p := range all {
+		for n := range workers {
+			wg.Go(func() {
+				random := rand.New(rand.NewPCG(uint64(i), uint64(n)))
+				var mine []tally
+				for time.Now().Before(end) {
+					q := question{key: "jv-" + key + "-0123456789abcdef", model: "chat", text: "Hi", most: 5}
+					mine = append(mine, q.ask(client, p.at.Load().api))
+					time.Sleep(pause/2 + time.Duration(random.Int64N(int64(pause))))
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				out[i] = append(out[i], mine...)
+			})
+		}
+	}
+	wg.Wait()
+	return out
+}
+
+func count(of [][]tally, status int) (n int) {
+	for _, list := range of {
+		for _, r := range list {
+			if r.status == status {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// Eight gateways on one Redis let 600 requests a minute through: not one more, and hardly less. Nearly all of what is let in
+// waits for no other server.
+func oneRate(t *testing.T, bin string) {
+	wire := newRedisWire(t, redisServer(t))
+	all := rated(t, bin, wire.url(), "local_share", 8)
+	begun := time.Now()
+	got := asks(t, all, "rated", 3, 40*time.Millisecond, 8*time.Second)
+	if took := time.Since(begun); took > 55*time.Second {
+		t.Skipf("the machine is too slow: the demand of 8 s took %v, and the window is over", took)
+	}
+	admitted, refused := count(got, 200), count(got, 429)
+	t.Logf("%d let in, %d refused, by all in their first minute", admitted, refused)
+	if admitted > 600 || admitted < 594 {
+		t.Errorf("%d let in, the limit is 600/m", admitted)
+	}
+	local, waited := trips(all)
+	t.Logf("of a burst to the limit: %d admissions without a trip, %d with one", local, waited)
+
+	asks(t, all, "wide", 2, 20*time.Millisecond, 3*time.Second)
+	moreLocal, moreWaited := trips(all)
+	moreLocal, moreWaited = moreLocal-local, moreWaited-waited
+	t.Logf("of a steady load: %d admissions without a trip, %d with one", moreLocal, moreWaited)
+	if moreWaited*20 > moreLocal+moreWaited {
+		t.Errorf("%d of %d admissions cost a trip", moreWaited, moreLocal+moreWaited)
+	}
+}
+
+func trips(all []*process) (local, waited int) {
+	for _, p := range all {
+		local += int(p.metric("jarvis_admissions_local_total"))
+		waited += int(p.metric("jarvis_admissions_waited_total"))
+	}
+	return local, waited
+}
+
+// A Redis that takes half a second for each call holds nobody up. The machine may, so times have three tries.
+func slowRedis(t *testing.T, bin string) {
+	wire := newRedisWire(t, redisServer(t))
+	all := rated(t, bin, wire.url(), "local_share", 2)
+	load := func(during time.Duration) [][]tally { return asks(t, all, "wide", 2, 10*time.Millisecond, during) }
+	load(time.Second)
+	var rise time.Duration
+	for range 3 {
+		quick := load(1500 * time.Millisecond)
+		_, before := trips(all)
+		wire.delay.Store(int64(500 * time.Millisecond))
+		slow := load(3 * time.Second) // as it gets slow, and then
+		wire.delay.Store(0)
+		_, after := trips(all)
+		n, waits := len(slices.Concat(slow...)), after-before
+		if served := count(slow, 200); served != n || waits*100 > n {
+			t.Errorf("%d of %d requests were served, %d waited for a slow Redis", served, n, waits)
+		}
+		rise = quantile(slow, 99) - quantile(quick, 99)
+		t.Logf("p50 and p99 %v %v with a quick Redis, %v %v with a slow one; %d of %d admissions waited",
+			quantile(quick, 50), quantile(quick, 99), quantile(slow, 50), quantile(slow, 99), waits, n)
+		if rise < 5*time.Millisecond {
+			return
+		}
+		eventually(t, "Redis is quick again", func() bool {
+			return all[0].metric("jarvis_counters_degraded")+all[1].metric("jarvis_counters_degraded") == 0
+		})
+	}
+	t.Errorf("the p99 rose by %v", rise)
+}
+
+func quantile(of [][]tally, percent int) time.Duration {
+	var all []time.Duration
+	for _, r := range slices.Concat(of...) {
+		all = append(all, r.took)
+	}
+	slices.Sort(all)
+	return all[len(all)*percent/100]
+}
+
+// A dead Redis: on_error decides what is let in, everyone is told, and afterwards all agree again.
+func deadRedis(t *testing.T, bin string) {
+	for _, test := range []struct {
+		onError     string
+		least, most int // of the 30 requests that are left, and 30 more, those that are served
+		refusal     string
+	}{
+		{"open", 60, 60, ""},
+		{"closed", 0, 30, "503 limits_unavailable"},
+		{"local_share", 10, 30, "429 rate_limit_exceeded"},
+	} {
+		t.Run(test.onError, func(t *testing.T) {
+			wire := newRedisWire(t, redisServer(t))
+			all := rated(t, bin, wire.url(), test.onError, 2)
+			client := clients(t)
+			ask := func(p *process) string {
+				q := question{key: "jv-few-0123456789abcdef", model: "chat", text: "Hi", most: 5}
+				r := q.ask(client, p.at.Load().api)
+				return strings.TrimSpace(fmt.Sprint(r.status, " ", r.code))
+			}
+			const id = "tenant/acme/key/few/requests/d"
+			used := func() (s string) {
+				for _, p := range all {
+					s += fmt.Sprint(p.limits("acme")[id].used, " ")
+				}
+				return s
+			}
+			for range 5 {
+				for _, p := range all {
+					if got := ask(p); got != "200" {
+						t.Fatal(got)
+					}
+				}
+			}
+			eventually(t, "both gateways know of 10 requests", func() bool { return used() == "10 10 " })
+			wire.sever(true)
+			got := map[string]int{}
+			eventually(t, "the gateways know that Redis is away", func() bool {
+				for _, p := range all {
+					q := question{key: "jv-wide-0123456789abcdef", model: "chat", text: "Hi", most: 5}
+					q.ask(client, p.at.Load().api)
+				}
+				return all[0].metric("jarvis_counters_degraded") == 1 && all[1].metric("jarvis_counters_degraded") == 1
+			})
+			for range 30 {
+				for _, p := range all {
+					got[ask(p)]++
+				}
+			}
+			t.Log(got)
+			if n := got["200"]; n < test.least || n > test.most || n+got[test.refusal] != 60 {
+				t.Errorf("%v, want %d to %d of 60 requests served, the others %s", got, test.least, test.most, test.refusal)
+			}
+			wire.sever(false)
+			want := fmt.Sprintf("%d %d ", 10+got["200"], 10+got["200"])
+			eventually(t, "both know of all requests: "+want, func() bool { return used() == want })
+			for _, p := range all {
+				if p.metric("jarvis_counters_degraded") != 0 || p.audited("counters.counters_degraded") == 0 || p.audited("counters.counters_recovered") == 0 {
+					t.Error("the outage, or its end, was not told")
+				}
+			}
+			if served := got["200"] < 30; (ask(all[0]) == "200") != served {
+				t.Errorf("of 40 requests %d were served, and the next one is: %v", 10+got["200"], !served)
+			}
+		})
+	}
+}

@@ -1,0 +1,308 @@
+package policy
+
+import (
+	"math"
+	"time"
+
+	"jarvis-gateway/policy/counter"
+	"jarvis-gateway/proxy/wire"
+)
+
+// Grant is an admitted request: what it holds of the limits, until Settle. Its memory is used again by the next request.
+type Grant struct {
+	gate   *Gate
+	caller *Caller
+	ask    Ask
+	habit  *habit // nil where nothing is metered
+	holds  []hold
+	needs  []counter.Need // of holds, by the same index
+
+	guess  int64 // tokens of the prompt, as estimated
+	exact  int64 // as counted, 0: not counted
+	prompt int64 // as held: what the provider will report at most, as far as experience tells
+	output int64 // tokens of the answer that the budgets' holds cover
+	likely int64 // tokens of the answer to be expected; rates hold no more
+	most   int64 // tokens of the answer that the client lets come; 0: as many as the model gives
+	capped int64 // what max_tokens is clamped to, 0: as the client says
+	strict bool  // a budget bounds it
+
+	mention // of the request's body
+}
+
+// hold is what a request holds of one limit.
+type hold struct {
+	limit   *limit
+	counter *counter.Counter
+	n       int64
+}
+
+// The guesses before there is experience, in tokens.
+const (
+	longest = 16384 // an answer whose length neither the client bounds nor, as far as is known, the model
+	least   = 16    // an answer that is worth asking for
+	stride  = 64    // by which a stream's hold grows at least
+)
+
+// begin collects the limits that apply.
+func (r *Grant) begin(g *Gate, c *Caller, a *Ask) {
+	*r = Grant{gate: g, caller: c, ask: *a, holds: r.holds[:0], needs: r.needs[:0]}
+	r.ask.N = max(a.N, 1)
+	if users := c.tenant.users; users != nil {
+		r.collectUsers(users, a)
+	}
+	for _, s := range c.scopes {
+		for _, l := range s.limits {
+			if l.applies(a.Names) && !l.spares(a.Model) {
+				r.add(l, l.counter)
+			}
+		}
+	}
+	if c.Metered() && !a.Free {
+		r.ask.Cap, r.ask.N = min(a.Cap, mostTokens), min(r.ask.N, mostTokens>>10) // so that no product overflows
+		r.habit = g.habits.with(c.tenant).of(a.Habit)
+		r.mention = scan(a.Raw)
+	}
+}
+
+const mostTokens = 1 << 31
+
+// add has a limit hold for this request, if it bounds what requests use.
+func (r *Grant) add(l *limit, k *counter.Counter) {
+	switch l.unit {
+	case Requests:
+		r.needs = append(r.needs, counter.Need{Counter: k, N: 1, Spend: true})
+	case Concurrency:
+		r.needs = append(r.needs, counter.Need{Counter: k, N: 1})
+	case Tokens, Spend:
+		if r.ask.Free {
+			return
+		}
+		r.needs = append(r.needs, counter.Need{Counter: k})
+		r.strict = r.strict || l.budget()
+	default:
+		return
+	}
+	r.holds = append(r.holds, hold{limit: l, counter: k})
+}
+
+// budget tells a limit that must not be passed by one token, from a rate, which a long answer may run into debt with.
+func (l *limit) budget() bool {
+	return l.spec.Algorithm == counter.Calendar && (l.unit == Tokens || l.unit == Spend)
+}
+
+// take holds what the request needs, of all limits at once, or tells which one is short.
+func (r *Grant) take() (short *hold, why counter.Short) {
+	if len(r.holds) == 0 {
+		return nil, counter.Short{}
+	}
+	if r.habit != nil {
+		if r.roomy() {
+			if why, ok := r.hold(); ok {
+				return nil, why
+			}
+		}
+		r.size()
+	}
+	for range 4 { // others may take between the look at what is left and the taking
+		var ok bool
+		if why, ok = r.hold(); ok {
+			return nil, why
+		}
+		short = &r.holds[why.Index]
+		if why.Unavailable || !short.limit.budget() || r.habit == nil || !r.shrink() {
+			return short, why
+		}
+	}
+	return short, why
+}
+
+// hold takes what is needed of every limit, or of none.
+func (r *Grant) hold() (counter.Short, bool) {
+	for i := range r.holds {
+		r.needs[i].N = r.need(&r.holds[i])
+	}
+	why, ok := r.gate.counters.Take(r.needs)
+	if ok {
+		for i := range r.holds {
+			if !r.needs[i].Spend {
+				r.holds[i].n = r.needs[i].N
+			}
+		}
+	}
+	return why, ok
+}
+
+// need is how much of a limit the request holds.
+func (r *Grant) need(h *hold) int64 {
+	switch {
+	case h.limit.unit == Requests || h.limit.unit == Concurrency:
+		return 1
+	case h.limit.budget():
+		return r.entry(h.limit, r.price(h.limit, r.prompt, r.output))
+	}
+	// More than all of a rate could never be held: what an answer adds to that is counted when it is known.
+	prompt := r.price(h.limit, r.prompt, 0)
+	return r.entry(h.limit, max(prompt, min(r.price(h.limit, r.prompt, min(r.output, r.likely)), h.limit.spec.Limit)))
+}
+
+// Cap is what max_tokens must be set to, 0 where the client's own will do, and how many tokens the prompt is taken to have.
+func (r *Grant) Cap() (most, prompt int64) { return r.capped, r.guess }
+
+// Meter tells whether a stream must be counted while it goes on: see More.
+func (r *Grant) Meter() bool { return r.strict && r.cuttable() }
+
+// More is called by a stream that has given so many tokens of answer. It returns how many it may give. Where the budget
+// covers all that the client lets come, the provider keeps the bound, whose count is the one that matters.
+func (r *Grant) More(given int64) int64 {
+	if r.most > 0 && r.output >= r.most {
+		return math.MaxInt64
+	}
+	if given < r.output {
+		return r.output
+	}
+	step := max(stride, r.output/4)
+	if r.most > 0 {
+		step = min(step, r.most-r.output)
+	}
+	for step > 0 && !r.extend(step) {
+		if rest := r.rest(r.output); rest >= step {
+			step /= 2 // others were quicker
+		} else {
+			step = rest
+		}
+	}
+	if r.most > 0 && r.output >= r.most {
+		return math.MaxInt64
+	}
+	return r.output
+}
+
+// extend holds so many tokens of answer more, of every budget.
+func (r *Grant) extend(step int64) bool {
+	return r.reach(r.prompt, r.output+step)
+}
+
+// reach makes the holds of the budgets cover so many tokens, if they do not yet.
+func (r *Grant) reach(prompt, output int64) bool {
+	var space [8]counter.Need
+	needs := space[:0]
+	for i := range r.holds {
+		h := &r.holds[i]
+		if !h.limit.budget() {
+			continue
+		}
+		if more := r.price(h.limit, prompt, output) - h.n; more > 0 {
+			needs = append(needs, counter.Need{Counter: h.counter, N: more})
+		}
+	}
+	if len(needs) > 0 {
+		if _, ok := r.gate.counters.Take(needs); !ok {
+			return false
+		}
+	}
+	for i := range r.holds {
+		if h := &r.holds[i]; h.limit.budget() {
+			h.n = max(h.n, r.price(h.limit, prompt, output))
+		}
+	}
+	r.prompt, r.output = prompt, output
+	return true
+}
+
+// Aim makes the holds fit another target, before it is asked: its prices, how long its answers may be, and whether its
+// streams can be cut. It is an error, after which a cheaper target may still be tried, when the budget does not cover it.
+func (r *Grant) Aim(tariff Tariff, served string, cuttable bool) error {
+	if r.habit == nil || tariff == r.ask.Tariff && cuttable == r.ask.Cuttable {
+		return nil
+	}
+	r.ask.Tariff, r.ask.Served, r.ask.Cuttable = tariff, served, cuttable
+	if !r.strict {
+		return nil
+	}
+	for range 4 { // as in take
+		if r.size(); r.reach(r.prompt, r.output) {
+			return nil
+		}
+	}
+	return &wire.Error{Status: 429, Type: wire.TypeQuota, Code: "insufficient_quota", Final: true, Failover: true,
+		Message: "What is left of the budget does not pay for another provider's answer."}
+}
+
+// Settle ends the holds and counts what was really used. It does so once; the zero Grant has none. reported tells that the
+// provider itself said what was used, so that there is something to learn.
+func (r *Grant) Settle(u wire.Usage, cost wire.Money, reported bool) {
+	for i := range r.holds {
+		h := &r.holds[i]
+		switch h.limit.unit {
+		case Requests:
+			h.limit.settled(h.counter)
+		case Concurrency:
+			h.counter.Settle(h.n, 0)
+		case Tokens:
+			h.counter.Settle(h.n, u.Total())
+			h.limit.settled(h.counter)
+		case Spend:
+			h.counter.Settle(h.n, int64(cost))
+			h.limit.settled(h.counter)
+		default:
+		}
+	}
+	if r.habit != nil && reported {
+		r.habit.learn(r.guess, r.exact, u, r.ask.N, r.capped > 0)
+	}
+	if len(r.holds) > 0 {
+		r.gate.line.freed(r.needs)
+	}
+	*r = Grant{holds: r.holds[:0], needs: r.needs[:0]}
+}
+
+// settled notes how a limit stands after it was used.
+func (l *limit) settled(k *counter.Counter) {
+	if l.spec.Algorithm != counter.Calendar || k != l.counter {
+		return
+	}
+	at := k.State()
+	l.used.Store(at.Used)
+	l.watch.check(at)
+}
+
+// since is a duration as a client is told it.
+func since(d time.Duration) string {
+	if d > time.Second {
+		d = d.Round(time.Second)
+	}
+	return d.Round(time.Millisecond).String()
+}
+
+// Standing is how the tightest of a request's limits on a unit stands.
+type Standing struct {
+	Limit, Left int64
+	Reset       time.Duration // until all of it is there again
+}
+
+// Standing tells what limits over time leave of requests or tokens, also after a refusal; false where nothing bounds them.
+func (r *Grant) Standing(unit Unit) (tightest Standing, ok bool) {
+	for i := range r.holds {
+		l := r.holds[i].limit
+		if l.unit != unit || l.rate.Per == "" {
+			continue
+		}
+		at := r.holds[i].counter.State()
+		left := max(at.Limit-at.Used-at.Held, 0)
+		if !ok || left < tightest.Left {
+			tightest, ok = Standing{Limit: at.Limit, Left: left, Reset: at.Reset}, true
+		}
+	}
+	return tightest, ok
+}
+
+// Bounded tells whether any limit holds for the request.
+func (r *Grant) Bounded() bool { return len(r.holds) > 0 }
+
+// Warning names a budget of which most is used, as headers say it; false where there is none.
+func (r *Grant) Warning(now time.Time) (name string, percent int, ok bool) {
+	if r.caller == nil || !r.strict {
+		return "", 0, false
+	}
+	return warning(r.caller.scopes, now)
+}

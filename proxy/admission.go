@@ -1,0 +1,218 @@
+package proxy
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"jarvis-gateway/policy"
+	"jarvis-gateway/proxy/provider"
+	"jarvis-gateway/proxy/usage"
+	"jarvis-gateway/proxy/wire"
+	"jarvis-gateway/router"
+)
+
+// mostDowngrades is how often a request may go to a lesser model before it is refused.
+const mostDowngrades = 3
+
+// admit holds what the request needs of its caller's limits, and goes to another model where a limit says so.
+func (x *exchange) admit() error {
+	last := false
+	for hops := 0; ; hops++ {
+		a := policy.Ask{Model: x.route.Name, Habit: x.route.Name, Last: last || hops == mostDowngrades, Waiting: &x.abort}
+		if x.caller.ByModel() {
+			a.Names = x.names()
+		}
+		if x.caller.Metered() {
+			if err := x.measure(&a); err != nil {
+				return err
+			}
+		}
+		err := x.g.Gate.Admit(x.caller, &a, &x.grant)
+		if err != nil && x.abort.Fired() {
+			return provider.ErrAborted
+		}
+		lesser, ok := err.(*policy.Downgrade) //nolint:errorlint // Admit does not wrap it
+		if !ok {
+			return err
+		}
+		route, model := x.g.Router.Find(lesser.Model)
+		if route == nil || !x.caller.Allows(lesser.Model, route.IsDirect()) {
+			last = true // it is refused as if nothing were said of another model
+			continue
+		}
+		x.route, x.model, x.lesser, x.lessened = route, model, lesser.Model, true
+	}
+}
+
+// names are all that limits by model may call what is asked: by which of its names a client asks for a model must not
+// matter.
+func (x *exchange) names() []string {
+	asked := x.asked
+	if x.lessened {
+		asked = x.lesser
+	}
+	x.called = append(x.called[:0], asked, x.route.Name)
+	for _, t := range x.route.Targets {
+		x.called = append(x.called, x.modelOf(t), t.Provider+"/"+x.modelOf(t))
+	}
+	return x.called
+}
+
+// measure tells what limits on tokens and money have to know of the request.
+func (x *exchange) measure(a *policy.Ask) error {
+	kind := x.ep.kind
+	a.Free = x.ep.count
+	a.Answers = kind != wire.Plain && !x.ep.count
+	if kind == wire.Plain {
+		a.Units = x.call.Expected()
+	}
+	if x.call.Body != nil {
+		a.Raw = x.body.Raw()
+		a.User = x.body.User(kind)
+		if kind == wire.Response && x.body.Get("background").Bool() {
+			return wire.Invalid("background", "Responses in the background cannot be counted under a limit on tokens or money. Leave background out.")
+		}
+		if a.Answers {
+			var err error
+			if a.Cap, a.N, err = x.body.Cap(kind); err != nil {
+				return err
+			}
+		}
+	}
+	if user := x.note().Get("user").String(); user != "" {
+		a.User = user
+	}
+	if x.caller.User != "" { // a token's word counts more than the request's
+		a.User = x.caller.User
+	}
+	var err error
+	for _, target := range x.route.Targets {
+		a.Served = x.modelOf(target)
+		a.Cuttable = x.cuttable(target)
+		if x.route.IsDirect() || target.Model == "" {
+			a.Habit += "/" + a.Served
+		}
+		var found tariff
+		if found, err = x.price(target); err == nil {
+			a.Tariff, a.Hidden = found.dearest(x.body.Tier()), a.Answers && thinks(a.Served)
+			return nil
+		}
+	}
+	return err
+}
+
+// cuttable tells whether a target's answer is a stream that can be ended at any token.
+func (x *exchange) cuttable(t *router.Target) bool {
+	return x.ep.kind != wire.Plain && !x.ep.count && x.call.Stream && x.g.Providers[t.Provider].Cuttable(x.ep.kind)
+}
+
+// thinks tells the models that are known to think without showing it, whatever the request says.
+func thinks(model string) bool {
+	for _, name := range thinkers {
+		if strings.Contains(model, name) {
+			return true
+		}
+	}
+	return false
+}
+
+var thinkers = []string{"gpt-5", "o1", "o3", "o4-mini", "gemini-2.5", "gemini-3", "grok-4"}
+
+// price is what a target costs. It is an error where nobody knows and that matters.
+func (x *exchange) price(t *router.Target) (tariff, error) {
+	found := x.g.tariffs[t.Index]
+	if t.Model == "" { // the client's choice
+		found = x.g.tariff(t, x.model)
+	}
+	if !found.known && x.g.Prices.Refuses(x.caller.Pays()) {
+		return tariff{}, usage.Unpriced(x.modelOf(t))
+	}
+	return found, nil
+}
+
+// tariff is what is known of a target's price.
+type tariff struct {
+	price *usage.Price
+	known bool
+}
+
+// dearest is what an answer may cost that was asked for in a service tier: a discount is certain only when the answer says so.
+func (t tariff) dearest(tier string) *usage.Price {
+	if in := t.price.Tier(tier); in.OutputRate(0) > t.price.OutputRate(0) {
+		return in
+	}
+	return t.price
+}
+
+func (g *Gateway) tariff(t *router.Target, model string) (found tariff) {
+	found.price, found.known = g.Prices.Find(t.Provider, g.Providers[t.Provider].Kind(), model)
+	return found
+}
+
+// aim makes what the request holds fit the target that is asked next.
+func (x *exchange) aim(t *router.Target) (err error) {
+	found, err := x.price(t)
+	if err != nil {
+		return err
+	}
+	x.cost, x.priced = found.price, found.known
+	if err = x.grant.Aim(found.dearest(x.body.Tier()), x.modelOf(t), x.cuttable(t)); err != nil {
+		return err
+	}
+	x.call.MaxTokens, x.call.Prompt = x.grant.Cap()
+	if x.grant.Meter() {
+		x.call.Meter = &x.grant
+	}
+	return nil
+}
+
+// standings tells the client how its limits stand, in the headers that OpenAI's clients know.
+// https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
+func (x *exchange) standings(h *fasthttp.ResponseHeader) {
+	if !x.grant.Bounded() {
+		return
+	}
+	var space [32]byte
+	for _, row := range standingHeaders {
+		if at, ok := x.grant.Standing(row.unit); ok {
+			h.SetCanonical(row.limit, strconv.AppendInt(space[:0], at.Limit, 10))
+			h.SetCanonical(row.left, strconv.AppendInt(space[:0], at.Left, 10))
+			h.SetCanonical(row.reset, append(space[:0], at.Reset.Round(time.Millisecond).String()...))
+		}
+	}
+}
+
+var standingHeaders = []struct {
+	unit               policy.Unit
+	limit, left, reset []byte
+}{
+	{policy.Requests, []byte("X-Ratelimit-Limit-Requests"), []byte("X-Ratelimit-Remaining-Requests"), []byte("X-Ratelimit-Reset-Requests")},
+	{policy.Tokens, []byte("X-Ratelimit-Limit-Tokens"), []byte("X-Ratelimit-Remaining-Tokens"), []byte("X-Ratelimit-Reset-Tokens")},
+}
+
+// bill tells what the answer cost, and what was done to the request to stay within limits.
+func (x *exchange) bill(h *fasthttp.ResponseHeader) {
+	var space [32]byte
+	if x.priced && x.failure == nil && x.reply.Stream == nil {
+		h.SetCanonical(headerCost, x.tally.paid.AppendDecimal(space[:0]))
+	}
+	if x.call.MaxTokens > 0 {
+		h.SetCanonical(headerMaxTokens, strconv.AppendInt(space[:0], x.call.MaxTokens, 10))
+	}
+	if scope, percent, ok := x.grant.Warning(x.start); ok {
+		h.SetCanonical(headerWarning, strconv.AppendInt(append(append(space[:0], scope...), ':'), int64(percent), 10))
+	}
+	if x.lessened {
+		h.SetCanonical(headerDowngraded, append(space[:0], shorten(x.asked)...))
+	}
+}
+
+var (
+	headerCost       = []byte("X-Jarvis-Cost-Usd")
+	headerMaxTokens  = []byte("X-Jarvis-Max-Tokens")
+	headerWarning    = []byte("X-Jarvis-Budget-Warning")
+	headerDowngraded = []byte("X-Jarvis-Downgraded-From")
+)

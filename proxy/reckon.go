@@ -1,0 +1,121 @@
+package proxy
+
+import (
+	"github.com/tidwall/gjson"
+
+	"jarvis-gateway/proxy/tokens"
+	"jarvis-gateway/proxy/wire"
+)
+
+// tally is what a request has cost: its answer, and the attempts before it that gave none.
+type tally struct {
+	came   bool       // an answer came, or began to
+	known  bool       // the rest is known
+	answer wire.Usage // what the answer used
+	lost   wire.Usage // what attempts without an answer did
+	wasted wire.Money // what these cost, each at its own target's price
+	paid   wire.Money // for everything
+}
+
+// all is the use of all attempts.
+func (t *tally) all() wire.Usage { return t.answer.Plus(t.lost) }
+
+// told tells that providers said all of it.
+func (t *tally) told() bool { return t.came && !t.answer.Estimated && t.lost == wire.Usage{} }
+
+// billed tells a request that costs something: not one for what is stored, which was counted when it was made, and none that
+// only counts tokens.
+func (x *exchange) billed() bool {
+	return (x.call.Body != nil || x.call.Form != nil) && !x.call.Count
+}
+
+// reckon finds out once what the request has cost, so that its header, its limits and its line say the same. What failed
+// before there was an answer costs nothing but what was lost with it.
+func (x *exchange) reckon() {
+	t := &x.tally
+	if t.known {
+		return
+	}
+	t.known, t.paid = true, t.wasted
+	if t.came && x.billed() {
+		t.answer = x.usage()
+		t.paid = t.wasted.Plus(x.cost.Cost(t.answer))
+	}
+}
+
+// lose counts what an attempt has cost that gave no answer.
+func (x *exchange) lose(m *targetMetrics) {
+	u, ok := x.call.Wasted()
+	if !ok || !x.billed() {
+		return
+	}
+	if x.ep.kind == wire.Plain && u.Estimated {
+		units := x.call.Expected()
+		u.Images, u.Millis, u.Characters = units.Images, units.Millis, units.Characters
+	}
+	u = x.completed(u)
+	x.tally.lost = x.tally.lost.Plus(u)
+	x.tally.wasted = x.tally.wasted.Plus(x.cost.Cost(u))
+	m.count(u)
+}
+
+// usage is what the answer used. What the provider did not say is counted, or estimated.
+func (x *exchange) usage() wire.Usage {
+	u := x.reply.Usage
+	if x.reply.Stream != nil {
+		u = x.reply.Stream.Usage()
+	}
+	switch {
+	case u.Estimated && u.Completion == 0 && len(x.reply.Body) > 0:
+		u.Completion = said(x.ep.kind, x.reply.Body, x.served())
+	case u == (wire.Usage{}) && x.ep.prompts: // the provider should have said how long the prompt was
+		u.Estimated = true
+	}
+	return x.completed(u)
+}
+
+// completed adds what a provider did not say of an answer. A service tier that costs less must be proved.
+func (x *exchange) completed(u wire.Usage) wire.Usage {
+	if u.Estimated && u.Prompt == 0 {
+		u.Prompt = int64(tokens.For(x.served()).Scale(tokens.EstimateJSON(x.body.Raw())))
+	}
+	if u.Tier == wire.TierUnsaid {
+		if u.Tier = wire.TierStandard; wire.TierOf(x.body.Tier()) == wire.TierPriority {
+			u.Tier = wire.TierPriority
+		}
+	}
+	return u
+}
+
+// said is how many tokens a whole answer has.
+func said(kind wire.Kind, body []byte, model string) int64 {
+	t, n := tokens.For(model), 0
+	for _, path := range textsOf[kind] {
+		n += texts(t, gjson.GetBytes(body, path))
+	}
+	return int64(n)
+}
+
+// textsOf is where whole answers have what the model wrote.
+var textsOf = map[wire.Kind][]string{
+	wire.Chat: {"choices.#.message.content", "choices.#.message.refusal", "choices.#.message.reasoning_content",
+		"choices.#.message.tool_calls.#.function.arguments"},
+	wire.Completion: {"choices.#.text"},
+	wire.Message:    {"content.#.text", "content.#.thinking", "content.#.input"},
+	wire.Response:   {"output.#.content.#.text", "output.#.arguments", "output.#.summary.#.text"},
+}
+
+// texts counts a text, those of a list, or an object as it is written.
+func texts(t tokens.Tokenizer, v gjson.Result) (n int) {
+	if v.IsArray() {
+		v.ForEach(func(_, item gjson.Result) bool {
+			n += texts(t, item)
+			return true
+		})
+		return n
+	}
+	if v.IsObject() {
+		return t.Count(v.Raw)
+	}
+	return t.Count(v.Str)
+}

@@ -1,0 +1,56 @@
+package wire
+
+import (
+	"bytes"
+
+	"github.com/tidwall/gjson"
+)
+
+// Tier is the service tier that an answer was served in: some have prices of their own.
+type Tier uint8
+
+// The tiers. What is neither a discount nor dearer is the standard one.
+const (
+	TierUnsaid Tier = iota
+	TierStandard
+	TierFlex
+	TierPriority
+)
+
+// TierOf reads a tier as providers name it. A word that is not known, or that leaves the choice open, says nothing.
+func TierOf(word string) Tier {
+	switch word {
+	case "default", "standard", "scale", "batch":
+		return TierStandard
+	case "flex":
+		return TierFlex
+	case "priority":
+		return TierPriority
+	}
+	return TierUnsaid
+}
+
+// FindTier reads the tier that an answer says it was served in, or an event of one: in the outermost object, in that of the
+// response inside an event of the Responses API, or in Anthropic's usage. What lies deeper may be the client's own, such as
+// metadata.
+func FindTier(answer []byte) Tier {
+	at := bytes.Index(answer, tierKey)
+	if at < 0 {
+		return TierUnsaid
+	}
+	// It mostly stands near the end: then reading from there on is enough.
+	value := bytes.TrimLeft(answer[at+len(tierKey):], " \t\r\n:")
+	if len(value) > 0 && value[0] == '"' {
+		if n := stringEnd(value[1:]); n > 0 && closesOne(value[1+n:]) {
+			return TierOf(alias(value[1:n]))
+		}
+	}
+	for _, path := range []string{"service_tier", "response.service_tier", "usage.service_tier", "message.usage.service_tier"} {
+		if tier := TierOf(gjson.Get(alias(answer), path).Str); tier != TierUnsaid {
+			return tier
+		}
+	}
+	return TierUnsaid
+}
+
+var tierKey = []byte(`"service_tier"`)
