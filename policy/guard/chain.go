@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"jarvis-gateway/proxy/wire"
@@ -17,6 +18,7 @@ import (
 type Chain struct {
 	rules   []*rule
 	answers bool // some rule looks at answers
+	names   bool // some rule looks at names of requests, whatever they are
 	spelled bool // some rule takes out or refuses what is said in answers: probabilities of tokens would tell it
 }
 
@@ -39,7 +41,7 @@ type rule struct {
 
 // view is a way to read texts, and what to look for in them.
 type view struct {
-	look bool // with look-alikes made plain
+	look look // how
 	idle bool // finds nothing new in a text that has none
 	made func() finder
 	what string // for the log
@@ -68,6 +70,7 @@ func New(cfgs []Config) (*Chain, error) {
 		}
 		c.rules = append(c.rules, r)
 		c.answers = c.answers || r.tells
+		c.names = c.names || r.asks && r.kind == "deny"
 		c.spelled = c.spelled || r.tells && r.action != flag
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -93,8 +96,9 @@ type asked struct {
 	raw   []byte
 	kind  wire.Kind
 	vault *Vault
+	names bool // names like any other are looked at too
 	walk  walker
-	ways  [2]window // a text as it is, and with look-alikes made plain
+	ways  [folded + 1]window // a text by how it is looked at
 	edits []edit
 }
 
@@ -105,8 +109,9 @@ func (c *Chain) Request(raw []byte, kind wire.Kind) (edited []byte, v *Vault, fl
 	if c == nil {
 		return raw, nil, nil, nil
 	}
-	v = &Vault{body: raw}
-	q := &asked{raw: raw, kind: kind, vault: v}
+	v = &Vault{}
+	q := &asked{raw: raw, kind: kind, vault: v, names: c.names}
+	v.asked = q
 	for _, r := range c.rules {
 		if !r.asks {
 			continue
@@ -114,17 +119,23 @@ func (c *Chain) Request(raw []byte, kind wire.Kind) (edited []byte, v *Vault, fl
 		if q.walk.raw == nil && !q.read() {
 			return nil, nil, nil, wire.Invalid("", "the request body is not valid JSON")
 		}
-		if err = r.request(q); err != nil {
+		if q.walk.numbered && r.roles&user != 0 {
+			err = r.numbered(q)
+		}
+		if err == nil {
+			err = r.request(q)
+		}
+		if err != nil {
 			return nil, nil, v.flags, err
 		}
 	}
-	v.body, v.answering = nil, true
+	v.asked, v.answering = nil, true
 	return q.raw, v, v.flags, nil
 }
 
 // read finds anew what is said in the request.
 func (q *asked) read() bool {
-	q.walk = walker{said: q.walk.said[:0]}
+	q.walk = walker{said: q.walk.said[:0], names: q.names}
 	return q.walk.walk(q.raw, place{zone: top, role: other})
 }
 
@@ -138,7 +149,7 @@ func (r *rule) request(q *asked) error {
 		finders[i] = v.made()
 	}
 	for i := range q.walk.said {
-		if s := &q.walk.said[i]; s.role&r.roles != 0 {
+		if s := &q.walk.said[i]; r.sees(s) {
 			if err := r.text(q, s, finders); err != nil {
 				return err
 			}
@@ -156,16 +167,25 @@ func (r *rule) request(q *asked) error {
 }
 
 // text looks at one text. Each view sees what the one before it left; until something is masked, the text is read only
-// once as it is and once with its look-alikes made plain.
+// once for each way to look at it. In a name a match that would be masked is refused.
 func (r *rule) text(q *asked, s *said, finders []finder) error {
-	raw := q.raw[s.start:s.end]
-	var loaded [2]bool
+	if s.fixed && r.action == mask {
+		strict := *r
+		strict.action = refuse
+		r = &strict
+	}
+	raw := q.text(s)
+	var loaded, same [folded + 1]bool
 	changed := false
 	for i, v := range r.views {
-		n := way(v.look)
-		w := &q.ways[n]
-		if !loaded[n] {
-			w.look, loaded[n] = v.look, true
+		w := &q.ways[v.look]
+		if v.idle && !loaded[v.look] && loaded[asIs] {
+			if same[v.look] = same[v.look] || !v.look.differs(q.ways[asIs].text); same[v.look] {
+				continue
+			}
+		}
+		if !loaded[v.look] {
+			w.look, loaded[v.look] = v.look, true
 			w.load(raw, s.form)
 		}
 		if v.idle && !w.changed {
@@ -180,20 +200,14 @@ func (r *rule) text(q *asked, s *said, finders []finder) error {
 			return err
 		}
 		if len(edits) > 0 {
-			raw, loaded, changed = splice(nil, raw, edits), [2]bool{}, true
+			raw, changed = splice(nil, raw, edits), true
+			loaded, same = [folded + 1]bool{}, [folded + 1]bool{}
 		}
 	}
 	if changed {
-		q.edits = append(q.edits, edit{s.start, s.end, raw})
+		q.put(s, raw)
 	}
 	return nil
-}
-
-func way(look bool) int {
-	if look {
-		return 1
-	}
-	return 0
 }
 
 // each calls do with every match that is to be masked.
@@ -261,6 +275,17 @@ func (r *rule) refusal(found string, cause error) *wire.Error {
 	return e
 }
 
+// numbered does what is to be done about a text that is there as the numbers of its tokens: no rule can read those.
+func (r *rule) numbered(q *asked) error {
+	if r.action == flag {
+		q.vault.flag(r.name)
+		return nil
+	}
+	e := r.refusal("numbers of tokens", nil)
+	e.Message = "This gateway's content policy reads texts: send text, not the numbers of its tokens."
+	return e
+}
+
 // edit puts something in the place of raw[start:end].
 type edit struct {
 	start, end int
@@ -298,7 +323,7 @@ func (r *rule) joined(q *asked, f finder, v view) error {
 		if len(parts) < 2 || parts[0].role&r.roles == 0 {
 			continue
 		}
-		w := &q.ways[way(v.look)]
+		w := &q.ways[v.look]
 		w.look = v.look
 		w.reset(prose)
 		var seams []int // where in raw a part ends
@@ -354,12 +379,8 @@ func (r *rule) across(q *asked, w *window, f finder, v view, parts []said, seams
 }
 
 func seam(seams []int, at int) int {
-	for i, end := range seams {
-		if at < end {
-			return i
-		}
-	}
-	return len(seams) - 1
+	i, _ := slices.BinarySearch(seams, at+1)
+	return min(i, len(seams)-1)
 }
 
 // parts are the texts from the given one on that are read as one with it.

@@ -169,7 +169,7 @@ const maxGathered = 1 << 20
 func (r *rule) allowing(v *Vault, f form) *allowing {
 	a := &allowing{rule: r, vault: v}
 	for i := range a.views {
-		a.views[i].look = i == 1
+		a.views[i].look = [...]look{asIs, plain}[i]
 		a.views[i].reset(f)
 		for _, p := range r.allow {
 			a.tries[i] = append(a.tries[i], p[i].matcher(false))

@@ -14,14 +14,16 @@ import (
 	"jarvis-gateway/proxy/wire"
 )
 
-// Whatever the request: what the guards leave is JSON, and nothing in it has changed but strings, and numbers that became
-// placeholders.
+// Whatever the request: what the guards leave is JSON, and nothing in it has changed but strings, the names of members that
+// hold something, and numbers that became placeholders.
 func FuzzRequest(f *testing.F) {
 	for _, text := range append(talk, hostile[:8]...) {
 		f.Add([]byte(`{"messages":[{"role":"user","content":` + quoted(text) + `}]}`))
 		f.Add([]byte(`{"input":[{"type":"function_call","arguments":` + quoted(quoted(text)) + `},{"content":[{"type":"text","text":` + quoted(text) + `},{"text":"000"}]}]}`))
 	}
 	f.Add([]byte(`{"messages":[{"content":[{"type":"tool_use","input":{"a":13800138000,"b":[{"c":"4111111111111111"}]}}]}],"x":1e5,"":null}`))
+	f.Add([]byte(`{"metadata":{"a@b.com":"x"},"prompt":[[1,2]],"tools":[{"parameters":{"properties":{"n":{"enum":["a@b.com",13800138000]}},"required":["n"]}}]}`))
+	f.Add([]byte(`{"input":[{"content":[{"type":"input_file","file_data":"data:text/plain;base64,YUBiLmNvbQ=="},{"type":"input_image","image_url":"data:,a%40b.com"},{"type":"d","source":{"data":"YUBiLmNvbQ==","type":"base64"}}]}]}`))
 	c := chainOf(f, guards()...)
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if _, err := wire.Parse(raw); err != nil {
@@ -29,10 +31,11 @@ func FuzzRequest(f *testing.F) {
 		}
 		out, v, _, err := c.Request(raw, wire.Chat)
 		if err != nil {
-			t.Fatalf("%s: %v", raw, err)
+			refused(t, err) // a name would have to be masked, or there are numbers of tokens
+			return
 		}
-		if !json.Valid(out) {
-			t.Fatalf("%s became %s", raw, out)
+		if _, err = wire.Parse(out); err != nil || !json.Valid(out) {
+			t.Fatalf("%s became %s: %v", raw, out, err)
 		}
 		same(t, gjson.ParseBytes(raw), gjson.ParseBytes(out))
 		if _, _, err = c.Answer(raw, wire.Chat, v); err != nil {
@@ -49,7 +52,7 @@ func same(t *testing.T, a, b gjson.Result) {
 			t.Fatalf("%s became %s", a.Raw, b.Raw)
 		}
 		for i := range x {
-			if x[i][0].Raw != y[i][0].Raw {
+			if x[i][0].Raw != y[i][0].Raw && !strings.Contains(y[i][0].Raw, "<") {
 				t.Fatalf("key %s became %s", x[i][0].Raw, y[i][0].Raw)
 			}
 			same(t, x[i][1], y[i][1])

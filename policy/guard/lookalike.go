@@ -1,6 +1,41 @@
 package guard
 
-import "unicode"
+import (
+	"unicode"
+	"unicode/utf8"
+)
+
+// look is how far look-alikes in a text are made plain.
+type look uint8
+
+const (
+	asIs   look = iota
+	plain       // full-width forms, digits of other scripts and the like; what nobody sees is gone
+	folded      // and letters of other alphabets that look like Latin ones
+)
+
+// rune is what a character becomes.
+func (l look) rune(r rune) rune {
+	switch l {
+	case plain:
+		return plainRune(r)
+	case folded:
+		return foldRune(r)
+	}
+	return r
+}
+
+// differs tells whether a text becomes another.
+func (l look) differs(t []byte) bool {
+	for i := plainEnd(t, 0); i < len(t); i = plainEnd(t, i) {
+		r, n := utf8.DecodeRune(t[i:])
+		if l.rune(r) != r {
+			return true
+		}
+		i += n
+	}
+	return false
+}
 
 // gone is what a character becomes that nobody sees.
 const gone rune = -1
@@ -27,6 +62,8 @@ func plainRune(r rune) rune {
 		return '@'
 	case r >= 0x1d400 && r <= 0x1d6a3:
 		return mathLetter(r - 0x1d400)
+	case r >= 0x1d7ce && r <= 0x1d7ff:
+		return '0' + (r-0x1d7ce)%10
 	case r >= 0x660:
 		return digitOf(r)
 	}
@@ -71,4 +108,39 @@ func digitOf(r rune) rune {
 		}
 	}
 	return r
+}
+
+// twins are letters that look like one of ASCII, each with that one behind it: of Cyrillic, Greek, and what else there is
+// in print. Those of whole words in their own language are made plain too; what becomes of them means nothing.
+const twins = "АAаaВBЕEеeЁEёeЅSѕsІIіiЇIїiЈJјjКKкkМMмmНHОOоoРPрpСCсcТTтtУYуyХXхxҮYүyҺHһhԀDԁdԌGԛqԚQԜWԝwӀIӏlҐrгrпnшw" +
+	"ΑAαaΒBβBΕEεeΖZΗHηnΙIιiΚKκkΜMΝNνvΟOοoόoΡPρpΤTτtΥYυuΧXχxωwϲcϳjγyάaέeίiϊi" +
+	"ıiɑaɡgɩiɪiʀrɢgɴnʟlʙbʜhᴀaᴄcᴅdᴇeᴊjᴋkᴍmᴏoᴘpꜱsᴛtᴜuᴠvᴡwʏyᴢzℂCℊgℋHℌHℍHℎhℐIℑIℒLℓlℕNℙPℚQℛRℜRℝRℤZℨZKKℬBℭCℯeℰEℱFℳMℴoⅠIⅤVⅩXⅬLⅭCⅮDⅯMⅰiⅴvⅹxⅼlⅽcⅾdⅿm"
+
+var twin = func() map[rune]rune {
+	all := map[rune]rune{}
+	for s := twins; s != ""; {
+		r, n := utf8.DecodeRuneInString(s)
+		all[r] = rune(s[n])
+		s = s[n+1:]
+	}
+	return all
+}()
+
+// foldRune makes plain what plainRune does, and letters that look like Latin ones.
+func foldRune(r rune) rune {
+	if r < 0x131 || r > 0x3000 && r < 0xa620 {
+		return plainRune(r)
+	}
+	if t, ok := twin[r]; ok {
+		return t
+	}
+	switch {
+	case r >= 0x24b6 && r <= 0x24cf:
+		return r - 0x24b6 + 'A'
+	case r >= 0x24d0 && r <= 0x24e9:
+		return r - 0x24d0 + 'a'
+	case r >= 0x1f130 && r <= 0x1f149:
+		return r - 0x1f130 + 'A'
+	}
+	return plainRune(r)
 }

@@ -31,7 +31,7 @@ func (k *checker) size(r *rule) {
 	most := [...]int64{c.MaxBytes, c.MaxChars, c.MaxMessages, c.MaxTools}
 	r.whole = func(q *asked) error {
 		for i, n := range [...]int64{int64(len(q.raw)), q.chars(), q.walk.turns, q.walk.tools} {
-			if most[i] > 0 && n > most[i] {
+			if most[i] > 0 && (n > most[i] || i == 1 && q.walk.numbered) { // how many characters a token has, nobody knows here
 				return r.broken(q, [...]string{"max_bytes", "max_chars", "max_messages", "max_tools"}[i])
 			}
 		}
@@ -41,12 +41,12 @@ func (k *checker) size(r *rule) {
 
 // chars counts the characters of all texts.
 func (q *asked) chars() (n int64) {
-	w := &q.ways[0]
-	w.look = false
+	w := &q.ways[asIs]
 	for i := range q.walk.said {
-		s := &q.walk.said[i]
-		w.load(q.raw[s.start:s.end], prose)
-		n += int64(utf8.RuneCount(w.text))
+		if s := &q.walk.said[i]; !s.plain {
+			w.load(q.text(s), prose)
+			n += int64(utf8.RuneCount(w.text))
+		}
 	}
 	return n
 }
@@ -75,25 +75,34 @@ func (k *checker) modality(r *rule) {
 	}
 }
 
-// allowed looks whether a pattern matches each text.
+// allowed looks whether a pattern matches each text. A request without any says the empty one.
 func (r *rule) allowed(q *asked) error {
+	none := true
 	for from := 0; from < len(q.walk.said); {
 		parts := q.walk.parts(from)
 		from += len(parts)
-		if parts[0].role&r.roles == 0 {
+		if !r.sees(&parts[0]) {
 			continue
 		}
+		none = false
 		// What is right of the parts together may be wrong of each: they are judged as the one text that they are.
 		var raw []byte
-		for _, s := range parts {
-			raw = append(raw, q.raw[s.start:s.end]...)
+		for i := range parts {
+			raw = append(raw, q.text(&parts[i])...)
 		}
-		a := r.allowing(q.vault, prose)
-		if _, err := a.run(nil, raw, true); err != nil {
+		if err := r.allows(q, raw); err != nil {
 			return err
 		}
 	}
+	if none {
+		return r.allows(q, nil)
+	}
 	return nil
+}
+
+func (r *rule) allows(q *asked, raw []byte) error {
+	_, err := r.allowing(q.vault, prose).run(nil, raw, true)
+	return err
 }
 
 // sign is something that attempts to take over a prompt say.
@@ -142,7 +151,7 @@ func (k *checker) injection(r *rule) {
 	}
 	found := make([]*pattern, len(signs))
 	for i, s := range signs {
-		p, err := compile(`(?i)`+s.expr, true)
+		p, err := compile(`(?i)`+s.expr, folded)
 		if err != nil {
 			panic("BUG: " + err.Error())
 		}
@@ -152,7 +161,7 @@ func (k *checker) injection(r *rule) {
 		for from := 0; from < len(q.walk.said); {
 			parts := q.walk.parts(from)
 			from += len(parts)
-			if parts[0].role&r.roles == 0 {
+			if !r.sees(&parts[0]) {
 				continue
 			}
 			if score := q.score(parts, found); score >= threshold {
@@ -165,10 +174,10 @@ func (k *checker) injection(r *rule) {
 
 // score adds up the signs in a text, whatever parts it comes in.
 func (q *asked) score(parts []said, found []*pattern) (score float64) {
-	w := &q.ways[1]
-	w.look = true
+	w := &q.ways[folded]
+	w.look = folded
 	if len(parts) == 1 {
-		w.load(q.raw[parts[0].start:parts[0].end], parts[0].form)
+		w.load(q.text(&parts[0]), parts[0].form)
 	} else {
 		w.reset(prose)
 		for _, s := range parts {

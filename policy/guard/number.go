@@ -1,6 +1,6 @@
 package guard
 
-import "bytes"
+import "strings"
 
 // maxDigits is how far a number is read: the longest card and what may stand in front of a phone's.
 const maxDigits = 24
@@ -57,7 +57,7 @@ func (d *numeral) gapped(n int, seps string, at ...int) bool {
 		for _, a := range at {
 			ok = ok || a == i
 		}
-		if !ok || !bytes.ContainsRune([]byte(seps), rune(d.gap[i])) {
+		if !ok || strings.IndexByte(seps, d.gap[i]) < 0 {
 			return false
 		}
 	}
@@ -79,7 +79,7 @@ func (d *numeral) value(from, to int) (v int) {
 }
 
 // findNumber looks for a resident's id, a card or a phone that begins at i.
-func (p personal) findNumber(t []byte, i int, final bool) (match, verdict) {
+func (p *personal) findNumber(t []byte, i int, final bool) (match, verdict) {
 	from, plus, paren := i, false, false
 	switch t[i] {
 	case '+':
@@ -98,6 +98,9 @@ func (p personal) findNumber(t []byte, i int, final bool) (match, verdict) {
 	}
 	around := before(t, i)
 	if around == never {
+		return match{}, no
+	}
+	if !plus && !worthReading(t[from:], paren) {
 		return match{}, no
 	}
 	var d numeral
@@ -123,6 +126,39 @@ func (p personal) findNumber(t []byte, i int, final bool) (match, verdict) {
 		}
 	}
 	return match{}, no
+}
+
+// worthReading tells whether a number that begins like this can be one of those that are looked for: their first digits
+// stand together, but for 86 and 1 before a phone's. What is cut off by the end of the text may be.
+func worthReading(t []byte, paren bool) bool {
+	n := 0
+	for n < 3 && n < len(t) && is(t[n], digit) {
+		n++
+	}
+	switch {
+	case n == 3 || n == len(t):
+		return true
+	case paren:
+		return false
+	case n == 2:
+		return t[0] == '8' && t[1] == '6'
+	case t[0] != '1':
+		return false
+	}
+	gaps := 0
+	for i := 1; i < len(t); i++ { // 1-415-, 1 (415)
+		switch {
+		case is(t[i], digit):
+			if n++; n > 3 {
+				return true
+			}
+		case n > 1 || gaps == 2:
+			return false
+		default:
+			gaps++
+		}
+	}
+	return true
 }
 
 // How well a number can begin behind what stands before it.

@@ -21,8 +21,8 @@ type pattern struct {
 	plain  bool      // making look-alikes plain changed the expression itself
 }
 
-// compile makes a pattern; with look one for texts whose look-alikes are made plain, as are its own.
-func compile(expr string, look bool) (*pattern, error) {
+// compile makes a pattern for texts that are looked at so: its own look-alikes are made plain too.
+func compile(expr string, l look) (*pattern, error) {
 	re, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
 		var se *syntax.Error
@@ -31,7 +31,7 @@ func compile(expr string, look bool) (*pattern, error) {
 		}
 		return nil, err
 	}
-	p := &pattern{plain: look && makePlain(re)}
+	p := &pattern{plain: l != asIs && l.makePlain(re)}
 	if p.prog, err = syntax.Compile(re.Simplify()); err != nil {
 		return nil, err
 	}
@@ -46,14 +46,14 @@ func compile(expr string, look bool) (*pattern, error) {
 
 // makePlain makes the characters that an expression asks for plain: a full-width comma in it stands for one in a text,
 // and there it is plain by then. It tells whether there were any.
-func makePlain(re *syntax.Regexp) (changed bool) {
+func (l look) makePlain(re *syntax.Regexp) (changed bool) {
 	before := re.Rune
 	re.Rune = slices.Clone(before)
 	switch re.Op {
 	case syntax.OpLiteral:
 		re.Rune = nil
 		for _, r := range before {
-			if r = plainRune(r); r != gone {
+			if r = l.rune(r); r != gone {
 				re.Rune = append(re.Rune, r)
 			}
 		}
@@ -71,7 +71,7 @@ func makePlain(re *syntax.Regexp) (changed bool) {
 	}
 	changed = !slices.Equal(before, re.Rune)
 	for _, sub := range re.Sub {
-		changed = makePlain(sub) || changed
+		changed = l.makePlain(sub) || changed
 	}
 	return changed
 }

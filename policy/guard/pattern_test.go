@@ -10,7 +10,7 @@ import (
 func checkPattern(t *testing.T, expr, text string, step int) {
 	t.Helper()
 	re, err := regexp.Compile(expr)
-	p, perr := compile(expr, false)
+	p, perr := compile(expr, asIs)
 	if (err == nil) != (perr == nil) {
 		t.Fatalf("%q: %v, the library says %v", expr, perr, err)
 	}

@@ -51,11 +51,38 @@ const (
 
 // personal finds personal data of the given types. It goes from left to right and looks at each place where something may
 // begin; a look that comes to the end of a text that may grow says more, so that a text gives the same matches however it
-// is cut into pieces.
-type personal struct{ types uint8 }
+// is cut into pieces. What a look learned the later ones use: a text that is all beginnings costs little more than
+// another.
+type personal struct {
+	types   uint8
+	mail    stretch // characters of an address's name
+	label   stretch // and of a name that may end with a label
+	dull    dull    // and of a key that is none
+	noMail  int     // of the last @: no address has it
+	noLabel int     // of the last label's end: no secret stands behind it
+}
 
-func (p personal) drop(int) {}
-func (p personal) restart() {}
+// stretch is how far characters of one class go on from a place looked at before.
+type stretch struct{ end int }
+
+// reach is how far they go on from i, at most so many.
+func (s *stretch) reach(t []byte, i, most int, class uint8) int {
+	s.end = max(s.end, i)
+	for s.end < len(t) && s.end-i < most && is(t[s.end], class) {
+		s.end++
+	}
+	return min(s.end, i+most)
+}
+
+func (p *personal) drop(n int) {
+	p.mail.end -= n
+	p.label.end -= n
+	p.dull.end -= n
+	p.noMail -= n
+	p.noLabel -= n
+}
+
+func (p *personal) restart() { *p = personal{types: p.types} }
 
 // char classes
 const (
@@ -65,6 +92,8 @@ const (
 	local                        // of an email's name, beside letters, digits and _
 	valued                       // of a token, beside letters, digits and _
 	opener                       // something may begin here: + ( -
+	hyphen                       // -
+	worded                       // of ids and the API's words, beside letters, digits and _
 	wordy      = letter | digit | underscore
 )
 
@@ -85,12 +114,16 @@ var class = func() (c [256]uint8) {
 	for _, b := range []byte("+(-") {
 		c[b] |= opener
 	}
+	for _, b := range []byte("-.:/+=~#,*$") {
+		c[b] |= worded
+	}
+	c['-'] |= hyphen
 	return c
 }()
 
 func is(c, what uint8) bool { return class[c]&what != 0 }
 
-func (p personal) find(t []byte, from int, final bool) (match, int, error) {
+func (p *personal) find(t []byte, from int, final bool) (match, int, error) {
 	for i := from; i < len(t); {
 		k := class[t[i]] & (wordy | opener)
 		if k == 0 {
@@ -127,15 +160,15 @@ func pass(t []byte, i int, k uint8) int {
 }
 
 // look tries everything that may begin at i, whose class is k.
-func (p personal) look(t []byte, i int, k uint8, final bool) (match, verdict) {
+func (p *personal) look(t []byte, i int, k uint8, final bool) (match, verdict) {
 	begins := i == 0 || !is(t[i-1], wordy)
 	if k&wordy != 0 && begins {
 		if p.types&secret != 0 && k&digit == 0 {
-			if start, end, v := findSecret(t, i, final); v != no {
+			if start, end, v := p.findSecret(t, i, final); v != no {
 				return match{start: start, end: end, label: "SECRET"}, v
 			}
 		}
-		switch end, v := findEmail(t, i, final); {
+		switch end, v := p.findEmail(t, i, final); {
 		case v == yes && p.types&email == 0:
 			return match{}, no // the digits of an address are no phone's
 		case v != no:
@@ -155,20 +188,21 @@ func (p personal) look(t []byte, i int, k uint8, final bool) (match, verdict) {
 }
 
 // findEmail looks for an address whose name begins at i.
-func findEmail(t []byte, i int, final bool) (int, verdict) {
+func (p *personal) findEmail(t []byte, i int, final bool) (int, verdict) {
 	const maxName = 64
-	j := i
-	for j < len(t) && j-i <= maxName && is(t[j], wordy|local) {
-		j++
-	}
+	j := p.mail.reach(t, i, maxName+1, wordy|local)
 	switch {
 	case j == len(t) && !final && j-i <= maxName:
 		return 0, more
-	case j == len(t) || t[j] != '@' || j == i || t[j-1] == '.':
+	case j == len(t) || t[j] != '@' || j == p.noMail || t[j-1] == '.':
 		return 0, no
 	}
 	end, v := domain(t, j+1, final)
-	if v == yes && (isFile(t[j+1:end]) || string(t[i:j]) == "git" && end < len(t) && t[end] == ':') {
+	if v == no || v == yes && isFile(t[j+1:end]) {
+		p.noMail = j
+		return 0, no
+	}
+	if v == yes && string(t[i:j]) == "git" && end < len(t) && t[end] == ':' {
 		return 0, no
 	}
 	return end, v

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"syscall"
 	"time"
@@ -71,7 +73,7 @@ func (h *remote) ask(q *question) (r reply, err error) {
 	}
 	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, h.url, bytes.NewReader(body)) // the client's timeout bounds it
 	if err != nil {
-		return r, err
+		return r, errors.New("its url cannot be asked")
 	}
 	req.Header.Set("Content-Type", "application/json")
 	if h.secret != "" {
@@ -79,13 +81,13 @@ func (h *remote) ask(q *question) (r reply, err error) {
 	}
 	res, err := h.client.Do(req)
 	if err != nil {
-		return r, err
+		return r, fmt.Errorf("%s: %w", req.URL.Hostname(), blunt(err))
 	}
 	defer res.Body.Close()
 	said, err := io.ReadAll(io.LimitReader(res.Body, maxRemote+1))
 	switch {
 	case err != nil:
-		return r, err
+		return r, blunt(err)
 	case res.StatusCode != http.StatusOK:
 		return r, fmt.Errorf("status %d", res.StatusCode)
 	case len(said) > maxRemote:
@@ -98,6 +100,23 @@ func (h *remote) ask(q *question) (r reply, err error) {
 		return r, errors.New("its verdict is neither pass nor match")
 	}
 	return r, nil
+}
+
+// blunt is an error without the address that was asked: its path or query may hold a secret of the operator's.
+func blunt(err error) error {
+	var whole *url.Error
+	if errors.As(err, &whole) {
+		err = whole.Err
+	}
+	var network net.Error
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &certificate), errors.As(err, new(*net.OpError)):
+		return err
+	case errors.As(err, &network) && network.Timeout():
+		return errors.New("no answer in time")
+	}
+	return fmt.Errorf("no answer (%T)", err) // of others nobody knows what they quote
 }
 
 // sign is the signature of a body: t=SECONDS,v1=HEX, of HMAC-SHA256 over "SECONDS.BODY".
@@ -163,12 +182,11 @@ func (r *rule) askServer(q *asked) error {
 	var at []int
 	for i := range q.walk.said {
 		s := &q.walk.said[i]
-		if s.role&r.roles == 0 {
+		if !r.sees(s) {
 			continue
 		}
-		w := &q.ways[0]
-		w.look = false
-		w.load(q.raw[s.start:s.end], prose)
+		w := &q.ways[asIs]
+		w.load(q.text(s), prose)
 		ask.Texts = append(ask.Texts, questionText{roleName(s.role), string(w.text)})
 		at = append(at, i)
 	}
@@ -182,11 +200,14 @@ func (r *rule) askServer(q *asked) error {
 	for n, i := range at {
 		if text, ok := put[n]; ok {
 			s := &q.walk.said[i]
+			if s.fixed {
+				return r.refusal("a name that cannot be masked", nil)
+			}
 			value := appendText(nil, text, prose)
 			if s.form == number {
 				value = wire.AppendString(nil, text)
 			}
-			q.edits = append(q.edits, edit{s.start, s.end, value})
+			q.put(s, value)
 		}
 	}
 	return q.apply()
@@ -269,16 +290,21 @@ func dialer(private bool) *net.Dialer {
 	return &net.Dialer{Timeout: 2 * time.Second, Control: func(_, address string, _ syscall.RawConn) error {
 		at, err := netip.ParseAddrPort(address)
 		if err != nil {
-			return err
+			return errors.New("the guard's url leads to no address")
 		}
-		if ip := at.Addr().Unmap(); inside(ip) != private || ip.IsLinkLocalUnicast() || ip.IsUnspecified() || ip.IsMulticast() {
+		if !reachable(at.Addr(), private) {
 			return errors.New("the guard's url leads to an address that it may not reach")
 		}
 		return nil
 	}}
 }
 
-func inside(ip netip.Addr) bool { return ip.IsLoopback() || ip.IsPrivate() }
+func reachable(ip netip.Addr, private bool) bool {
+	if ip = ip.Unmap(); private {
+		return ip.IsLoopback() || ip.IsPrivate()
+	}
+	return wire.Public(ip)
+}
 
 func newRemote(c *Config) *remote {
 	return &remote{url: c.URL, secret: c.Secret.Reveal(), open: c.OnError == "open", now: time.Now, client: &http.Client{

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -123,5 +124,56 @@ func TestRemoteReachesNoPrivateAddress(t *testing.T) {
 	defer c.Close()
 	if _, _, _, err := c.Request([]byte(`{"prompt":"x"}`), wire.Completion); err == nil || !strings.Contains(err.Error(), "may not reach") {
 		t.Error(err)
+	}
+}
+
+// What the log says of a server that does not answer names its host, and nothing else of its address.
+func TestRemoteAddressIsNotLogged(t *testing.T) {
+	odd := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", "http://%zz"+r.URL.String())
+		w.WriteHeader(http.StatusFound)
+	}))
+	defer odd.Close()
+	slow := make(chan struct{})
+	defer close(slow)
+	silent := server(t, func(question) string { <-slow; return "" })
+	for url, want := range map[string]string{
+		"http://127.0.0.1:1/canary/x?token=canary": "connection refused", odd.URL + "/canary?token=canary": "no answer", silent.URL + "/canary?token=canary": "no answer in time",
+	} {
+		cfg := httpGuard(url, "")
+		cfg.Timeout = 50 * time.Millisecond
+		c := chainOf(t, cfg)
+		_, _, _, err := c.Request([]byte(`{"prompt":"x"}`), wire.Completion)
+		c.Close()
+		if err == nil || strings.Contains(err.Error(), "canary") || !strings.Contains(err.Error(), "guards[0] judge: 127.0.0.1: ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want: %s", err, want)
+		}
+	}
+}
+
+func TestReachable(t *testing.T) {
+	for address, want := range map[string]string{
+		"8.8.8.8": "public", "2606:4700:4700::1111": "public", "127.0.0.1": "private", "10.1.2.3": "private", "::1": "private", "fd00::1": "private", "::ffff:192.168.1.1": "private",
+		"100.64.0.1": "", "0.1.2.3": "", "0.0.0.0": "", "168.63.129.16": "", "64:ff9b::a9fe:a9fe": "", "2002:7f00:1::": "", "169.254.169.254": "", "fe80::1": "", "224.0.0.1": "", "::ffff:169.254.169.254": "",
+	} {
+		ip := netip.MustParseAddr(address)
+		if reachable(ip, false) != (want == "public") || reachable(ip, true) != (want == "private") {
+			t.Errorf("%s should be %q", address, want)
+		}
+	}
+}
+
+// A server may mask texts, not names.
+func TestRemoteMasksNoNames(t *testing.T) {
+	s := server(t, func(q question) string {
+		return fmt.Sprintf(`{"verdict":"match","texts":[{"index":%d,"text":"x"}]}`, len(q.Texts)-1)
+	})
+	c := chainOf(t, httpGuard(s.URL, "mask"))
+	defer c.Close()
+	_, _, _, err := c.Request([]byte(`{"messages":[{"role":"user","content":"hi","name":"Jo Doe"}]}`), wire.Chat)
+	refused(t, err)
+	out, _, _, err := c.Request([]byte(`{"messages":[{"role":"user","name":"jo","content":[{"type":"file","file":{"file_data":"data:text/plain;base64,aGk="}}]}]}`), wire.Chat)
+	if want := `{"messages":[{"role":"user","name":"jo","content":[{"type":"file","file":{"file_data":"data:text/plain;base64,eA=="}}]}]}`; string(out) != want || err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -16,8 +16,7 @@ const maxPlaceholder = 80
 
 func (r restore) find(t []byte, from int, final bool) (match, int, error) {
 	for i := from; i < len(t); i++ {
-		c := t[i]
-		if c != '<' && c != '&' && c != '%' && (c < 'A' || c > 'Z' || i > 0 && is(t[i-1], wordy)) {
+		if !r.begins(t, i) {
 			continue
 		}
 		end, value, v := r.look(t[i:min(len(t), i+maxPlaceholder)], final || len(t) >= i+maxPlaceholder)
@@ -29,6 +28,12 @@ func (r restore) find(t []byte, from int, final bool) (match, int, error) {
 		}
 	}
 	return match{}, len(t), nil
+}
+
+// begins tells whether a placeholder may begin at i.
+func (r restore) begins(t []byte, i int) bool {
+	c := t[i]
+	return c == '<' || c == '&' || c == '%' || c >= 'A' && c <= 'Z' && (i == 0 || !is(t[i-1], wordy))
 }
 
 // look reads a placeholder at the beginning of t.

@@ -143,7 +143,7 @@ func (k *checker) build(r *rule) {
 	case "deny":
 		k.deny(r)
 	case "allow":
-		r.allow, r.whole = k.patterns(false), r.allowed
+		r.allow, r.whole = k.patterns(plain), r.allowed
 	case "pii":
 		k.personal(r)
 	case "injection":
@@ -157,26 +157,26 @@ func (k *checker) build(r *rule) {
 	}
 }
 
-// patterns compiles the patterns twice each: for texts as they are, and for look-alikes made plain.
-func (k *checker) patterns(deny bool) (list [][2]*pattern) {
+// patterns compiles the patterns twice each: for texts as they are, and with look-alikes made plain so far.
+func (k *checker) patterns(l look) (list [][2]*pattern) {
 	if len(k.c.Patterns) == 0 {
 		k.wrong("patterns", "name at least one")
 	}
 	for i, expr := range k.c.Patterns {
-		p, err := compile(expr, false)
+		p, err := compile(expr, asIs)
 		at := fmt.Sprintf("patterns[%d]", i)
 		if err != nil {
 			k.wrong(at, "%w", err)
 			continue
 		}
-		if deny && p.always {
+		if k.c.Kind == "deny" && p.always {
 			k.wrong(at, "every text matches, even the empty one")
 		}
-		plain, err := compile(expr, true)
+		other, err := compile(expr, l)
 		if err != nil {
 			k.wrong(at, "%w", err)
 		}
-		list = append(list, [2]*pattern{p, plain})
+		list = append(list, [2]*pattern{p, other})
 	}
 	return list
 }
@@ -196,9 +196,10 @@ func (k *checker) deny(r *rule) {
 			r.label = "MASKED_" + r.label // personal data has this name
 		}
 	}
-	for i, both := range k.patterns(true) {
-		for n, p := range both {
-			r.views = append(r.views, view{look: n == 1, idle: n == 1 && !p.plain, what: fmt.Sprintf("patterns[%d]", i), made: func() finder { return p.matcher(r.action == mask) }})
+	for i, both := range k.patterns(folded) {
+		for n, l := range [...]look{asIs, folded} {
+			p := both[n]
+			r.views = append(r.views, view{look: l, idle: l == folded && !p.plain, what: fmt.Sprintf("patterns[%d]", i), made: func() finder { return p.matcher(r.action == mask) }})
 		}
 	}
 }
@@ -219,8 +220,7 @@ func (k *checker) personal(r *rule) {
 	} else if len(k.c.Types) == 0 {
 		k.wrong("types", "name at least one (have: %s), or leave it out for all", strings.Join(have, ", "))
 	}
-	found := personal{types}
-	r.views = []view{{look: true, what: "personal data", made: func() finder { return found }}}
+	r.views = []view{{look: plain, what: "personal data", made: func() finder { return &personal{types: types} }}}
 }
 
 func (k *checker) remote(r *rule) {
@@ -243,7 +243,7 @@ func (k *checker) remote(r *rule) {
 	case u.Scheme == "http" && !c.Private:
 		k.wrong("url", "plain http shows prompts to everybody on the way: use https, or private: true for a loopback or private address")
 	default:
-		if ip, err := netip.ParseAddr(u.Hostname()); err == nil && inside(ip.Unmap()) != c.Private {
+		if ip, err := netip.ParseAddr(u.Hostname()); err == nil && !reachable(ip, c.Private) {
 			k.wrong("url", "a loopback or private address needs private: true, and that needs one")
 		}
 	}

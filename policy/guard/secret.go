@@ -15,6 +15,7 @@ type token struct {
 	least  int  // characters behind the prefix
 	exact  bool // no more than these
 	upper  bool // capital letters and digits only
+	dotted bool // dots too
 }
 
 // tokens are by their first letter. Where one prefix begins with another, the longer stands first.
@@ -22,7 +23,7 @@ var tokens = [256][]token{
 	'A': {{prefix: "AKIA", least: 16, exact: true, upper: true}, {prefix: "ASIA", least: 16, exact: true, upper: true},
 		{prefix: "AIza", least: 30}, {prefix: "AKID", least: 13}},
 	'L': {{prefix: "LTAI", least: 12}},
-	'S': {{prefix: "SG.", least: 30}},
+	'S': {{prefix: "SG.", least: 30, dotted: true}},
 	'd': {{prefix: "dop_v1_", least: 40}},
 	'g': {{prefix: "ghp_", least: 20}, {prefix: "gho_", least: 20}, {prefix: "ghu_", least: 20}, {prefix: "ghs_", least: 20}, {prefix: "ghr_", least: 20},
 		{prefix: "github_pat_", least: 20}, {prefix: "glpat-", least: 20}, {prefix: "gsk_", least: 20}},
@@ -34,11 +35,11 @@ var tokens = [256][]token{
 	's': {{prefix: "sk-", least: 16}, {prefix: "sk_live_", least: 16}, {prefix: "sk_test_", least: 16}},
 	'x': {{prefix: "xoxb-", least: 10}, {prefix: "xoxp-", least: 10}, {prefix: "xoxa-", least: 10}, {prefix: "xoxr-", least: 10},
 		{prefix: "xoxs-", least: 10}, {prefix: "xai-", least: 20}, {prefix: "xapp-", least: 10}},
-	'y': {{prefix: "ya29.", least: 20}},
+	'y': {{prefix: "ya29.", least: 20, dotted: true}},
 }
 
 // findSecret looks for a key that begins at i, or for a word such as api_key= with one behind it.
-func findSecret(t []byte, i int, final bool) (start, end int, v verdict) {
+func (p *personal) findSecret(t []byte, i int, final bool) (start, end int, v verdict) {
 	rest := t[i:]
 	for _, k := range tokens[t[i]] {
 		n := len(k.prefix)
@@ -48,7 +49,7 @@ func findSecret(t []byte, i int, final bool) (start, end int, v verdict) {
 			}
 			continue
 		}
-		if string(rest[:n]) != k.prefix {
+		if string(rest[:n]) != k.prefix || !k.upper && !k.dotted && p.dull.covers(t, i+n) {
 			continue
 		}
 		if end, v = k.read(t, i+n, final); v != no {
@@ -60,22 +61,20 @@ func findSecret(t []byte, i int, final bool) (start, end int, v verdict) {
 			return i, end, v
 		}
 	}
-	return findLabelled(t, i, final)
+	return p.findLabelled(t, i, final)
 }
 
 // read reads what stands behind the prefix. Real keys are random: they have a digit, or a long run without a hyphen.
 func (k token) read(t []byte, from int, final bool) (int, verdict) {
-	i, run, longest, digits := from, 0, 0, false
+	i, run, tells := from, 0, false
 	for i < len(t) && i-from < maxSecret && k.has(t[i]) {
-		if i-from == decided && !digits && longest < 16 {
-			return 0, no
-		}
-		digits = digits || is(t[i], digit)
 		if run++; t[i] == '-' {
 			run = 0
 		}
-		longest = max(longest, run)
-		i++
+		tells = tells || run >= long || is(t[i], digit)
+		if i++; i-from == decided && !tells {
+			return 0, no
+		}
 	}
 	if i == len(t) && !final {
 		return 0, more
@@ -84,7 +83,7 @@ func (k token) read(t []byte, from int, final bool) (int, verdict) {
 		i--
 	}
 	n := i - from
-	if n < k.least || k.exact && (n != k.least || i < len(t) && is(t[i], wordy)) || !digits && longest < 16 {
+	if n < k.least || k.exact && (n != k.least || i < len(t) && is(t[i], wordy)) || !tells {
 		return 0, no
 	}
 	return i, yes
@@ -92,7 +91,31 @@ func (k token) read(t []byte, from int, final bool) (int, verdict) {
 
 // decided is after how many characters it is clear whether something is a secret, so that a text made of beginnings is
 // not read to its end for each of them.
-const decided = 512
+const decided = 48
+
+// long is a run without a hyphen that words do not have.
+const long = 16
+
+// dull is how far the characters of keys go on that tell nothing: no digit among them, and no long run.
+type dull struct{ end, run int }
+
+// covers tells whether it goes on from the given place until that is decided.
+func (d *dull) covers(t []byte, from int) bool {
+	if d.end < from {
+		d.end, d.run = from, 0
+	}
+	for d.end < len(t) && d.end-from < decided {
+		run := d.run + 1
+		if t[d.end] == '-' {
+			run = 0
+		}
+		if !is(t[d.end], letter|underscore|hyphen) || min(run, d.end+1-from) >= long {
+			return false
+		}
+		d.end, d.run = d.end+1, run
+	}
+	return d.end-from >= decided
+}
 
 // has tells whether c may stand in the key.
 func (k token) has(c byte) bool {
@@ -100,23 +123,23 @@ func (k token) has(c byte) bool {
 	case k.upper:
 		return c >= 'A' && c <= 'Z' || is(c, digit)
 	case c == '.':
-		return strings.HasSuffix(k.prefix, ".")
+		return k.dotted
 	}
-	return is(c, wordy) || c == '-'
+	return is(c, wordy|hyphen)
 }
 
-// findJWT looks for three parts of base64 with dots between them, of which the first two are JSON.
+// findJWT looks for three parts of base64 with dots between them, of which the first two are JSON. The first has no
+// hyphen in it, as the base64 of no header has; so no two beginnings read the same characters.
 func findJWT(t []byte, i int, final bool) (int, verdict) {
 	const least = 10
-	at := i
+	at, class := i, wordy
 	for part := range 3 {
 		from := at
-		for at < len(t) && at-i < maxSecret && (part > 0 || at-from <= 2*decided) && (is(t[at], wordy) || t[at] == '-') {
+		for at < len(t) && at-i < maxSecret && is(t[at], class) {
 			at++
 		}
+		class = wordy | hyphen
 		switch {
-		case part == 0 && at-from > 2*decided:
-			return 0, no
 		case at == len(t) && !final:
 			return 0, more
 		case part == 2:
@@ -133,19 +156,24 @@ func findJWT(t []byte, i int, final bool) (int, verdict) {
 var labels = []string{"apikey", "secretkey", "accesskey", "privatekey", "accesskeyid", "secretkeyid", "secret", "token", "bearer"}
 
 // findLabelled looks for a name such as OPENAI_API_KEY, then a colon or equals sign, then something random.
-func findLabelled(t []byte, i int, final bool) (start, end int, v verdict) {
+func (p *personal) findLabelled(t []byte, i int, final bool) (start, end int, v verdict) {
 	const maxName = 64
-	j := i
-	for j < len(t) && j-i <= maxName && (is(t[j], wordy) || t[j] == '-') {
-		j++
-	}
-	if j == len(t) && !final && j-i <= maxName {
+	j := p.label.reach(t, i, maxName+1, wordy|hyphen)
+	switch {
+	case j == len(t) && !final && j-i <= maxName:
 		return 0, 0, more
-	}
-	if j == len(t) || !isLabel(t[i:j]) {
+	case j == len(t) || j == p.noLabel || !isLabel(t[i:j]):
 		return 0, 0, no
 	}
 	bearer := t[j] == ' ' && j-i >= 6 && bytes.EqualFold(t[j-6:j], []byte("bearer"))
+	if start, end, v = findValue(t, j, bearer, final); v == no {
+		p.noLabel = j
+	}
+	return start, end, v
+}
+
+// findValue looks for a value behind a label that ends at j. A bearer needs no sign between them.
+func findValue(t []byte, j int, bearer, final bool) (start, end int, v verdict) {
 	at, signs := j, 0
 	for at < len(t) && at-j < 8 && (t[at] == ' ' || t[at] == '"' || t[at] == '\'' || t[at] == '`' || t[at] == '=' || t[at] == ':') {
 		if t[at] == '=' || t[at] == ':' {
@@ -172,7 +200,7 @@ func findLabelled(t []byte, i int, final bool) (start, end int, v verdict) {
 	for at > from && t[at-1] == '.' {
 		at--
 	}
-	if !random(t[from:at]) {
+	if !random(t[from:min(at, from+decided)]) {
 		return 0, 0, no
 	}
 	return from, at, yes
@@ -204,30 +232,35 @@ func isLabel(name []byte) bool {
 	return false
 }
 
-// random tells a key from a word or a name: long, letters and digits, and by Shannon's measure hard to guess.
+// random tells a key from a word or a name: long, letters and digits, and by Shannon's measure hard to guess. It looks at
+// no more than what decides.
 func random(value []byte) bool {
 	const least, bits = 16, 3.0
-	if len(value) < least {
+	var all uint8
+	for _, c := range value {
+		all |= class[c]
+	}
+	if len(value) < least || all&letter == 0 || all&digit == 0 {
 		return false
 	}
-	var count [256]int
-	var letters, digits bool
+	var count [256]uint8
 	for _, c := range value {
 		count[c]++
-		letters, digits = letters || is(c, letter), digits || is(c, digit)
 	}
-	if !letters || !digits {
-		return false
+	entropy := 0.0
+	for _, c := range value { // each once for every time it occurs
+		entropy += logs[len(value)] - logs[count[c]]
 	}
-	var entropy float64
-	for _, n := range count {
-		if n > 0 {
-			f := float64(n) / float64(len(value))
-			entropy -= f * math.Log2(f)
-		}
-	}
-	return entropy >= bits
+	return entropy/float64(len(value)) >= bits
 }
+
+// logs are to base 2.
+var logs = func() (l [decided + 1]float64) {
+	for n := 1; n <= decided; n++ {
+		l[n] = math.Log2(float64(n))
+	}
+	return l
+}()
 
 // findPEM looks for a private key in PEM, from its first line to its last.
 func findPEM(t []byte, i int, final bool) (int, verdict) {

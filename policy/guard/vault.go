@@ -17,7 +17,7 @@ type Vault struct {
 	counts    map[string]int    // label -> the last number given
 	labels    []string          // those of names
 	flags     []string
-	body      []byte // the request as it came, for placeholders that stand in it already
+	asked     *asked // while it is checked: placeholders may stand in it already
 	answering bool   // what is masked now is the answer's, and stays masked
 }
 
@@ -65,7 +65,7 @@ func (v *Vault) hide(label, value string) string {
 	}
 	n, counted := v.counts[label]
 	if !counted {
-		n = lastNumber(v.body, label) + v.ahead()
+		n = v.asked.lastNumber(label) + v.asked.ahead()
 		v.labels = append(v.labels, label)
 	}
 	n++
@@ -76,9 +76,12 @@ func (v *Vault) hide(label, value string) string {
 
 // ahead is where numbers begin in a request that goes on from an answer that the provider keeps: the placeholders of that
 // conversation are not known here, and must not be taken for this request's.
-func (v *Vault) ahead() int {
-	top := space(v.body, 0)
-	before := literal(v.body, find(v.body, top, "previous_response_id")) + literal(v.body, find(v.body, top, "conversation"))
+func (q *asked) ahead() int {
+	if q == nil {
+		return 0
+	}
+	top := space(q.raw, 0)
+	before := literal(q.raw, find(q.raw, top, "previous_response_id")) + literal(q.raw, find(q.raw, top, "conversation"))
 	if before == "" {
 		return 0
 	}
@@ -87,22 +90,45 @@ func (v *Vault) ahead() int {
 	return 1000 + int(h.Sum32()%900_000)
 }
 
-// lastNumber is the highest n of a LABEL_n that stands in the body already: the client's own must not be taken for ours.
-func lastNumber(body []byte, label string) (most int) {
-	for i, c := range body {
-		if c != '_' || i < len(label) || !strings.EqualFold(string(body[i-len(label):i]), label) {
-			continue
-		}
-		n := 0
-		for _, d := range body[i+1 : min(len(body), i+1+maxNumber)] {
-			if d < '0' || d > '9' {
-				break
-			}
-			n = n*10 + int(d-'0')
-		}
-		most = max(most, n)
+// lastNumber is the highest n of a LABEL_n that the client typed: its own must not be taken for ours.
+func (q *asked) lastNumber(label string) (most int) {
+	if q == nil {
+		return 0
+	}
+	var w window
+	for i := range q.walk.said {
+		s := &q.walk.said[i]
+		w.load(q.text(s), s.form)
+		most = max(most, typed(w.text, label))
 	}
 	return most
+}
+
+// typed is lastNumber of one text. It knows all spellings that restore knows, and takes in a few more.
+func typed(t []byte, label string) (most int) {
+	r := restore{}
+	for i := range t {
+		if !r.begins(t, i) {
+			continue
+		}
+		open, _ := affix(t[i:], "<", "&lt;", "%3C")
+		name, _ := r.name(t[i+open:min(len(t), i+maxPlaceholder)], true, true)
+		if n := len(label); len(name) > n+1 && name[n] == '_' && (name[:n] == label || open > 0 && strings.EqualFold(name[:n], label)) {
+			most = max(most, numberAt(name[n+1:]))
+		}
+	}
+	return most
+}
+
+// numberAt is the number that s begins with, of so many digits as placeholders have.
+func numberAt(s string) (n int) {
+	for _, c := range []byte(s[:min(len(s), maxNumber)]) {
+		if !is(c, digit) {
+			break
+		}
+		n = n*10 + int(c-'0')
+	}
+	return n
 }
 
 // maxNumber is how many digits of a placeholder are read.

@@ -1,10 +1,6 @@
 package guard
 
-import (
-	"bytes"
-
-	"github.com/tidwall/gjson"
-)
+import "bytes"
 
 // role is whose text it is.
 type role uint8
@@ -22,30 +18,46 @@ var roleNames = map[string]role{"user": user, "assistant": assistant, "system": 
 
 // said is one string of a body that says something.
 type said struct {
-	start, end int // in the body: what stands between the quotes; of a number, all of it
+	start, end int   // in the body: what stands between the quotes; of a number, all of it
+	group      int32 // of the parts that are read as one text; 0: it stands alone
 	role       role
 	form       form
-	group      int    // of the parts that are read as one text; 0: it stands alone
-	exact      bool   // a signed thought: the placeholders in it are put back only where they are as they were sent
-	path       []byte // in streams: the JSON from the walk's object down to the string
-	tail       []byte // and what closes it
-	key        string // in streams: the name of its member
+	exact      bool // a signed thought: the placeholders in it are put back only where they are as they were sent
+	fixed      bool // a name: to mask it would break what it is the name of
+	plain      bool // a name like any other: letters, digits and the like
+	*packed         // of bytes that are a text
+	*trail          // in streams
 }
 
-// walker goes through a JSON text and finds what is said in it: every string but those that are names, ids, or bytes.
+// trail is the way to a string.
+type trail struct {
+	path []byte // the JSON from the walk's object down to it
+	tail []byte // and what closes it
+	key  string // the name of its member
+}
+
+// walker goes through a JSON text and finds what is said in it. Of requests that is every string but ids, words of the
+// API, and bytes that are no text; and the names of members where they are the caller's own. Of answers it leaves out
+// names altogether.
 type walker struct {
 	raw    []byte
 	answer bool // of a model: its texts may be JSON
-	tracks bool // notes paths
+	tracks bool // notes the way to each string
+	names  bool // and of requests, names like any other too
 
-	said   []said
-	probs  []said // the values of logprobs, which spell the text out again
-	turns  int64
-	tools  int64
-	modes  mode
-	groups int
-	path   []byte
-	close  []byte // in the order of opening
+	said     []said
+	probs    []said // the values of logprobs, which spell the text out again
+	turns    int64
+	tools    int64
+	modes    mode
+	numbered bool // a text is there as the numbers of its tokens
+	groups   int32
+	path     []byte
+	close    []byte // in the order of opening
+
+	heads    []head // in order
+	passed   int    // of heads: these lie before where the walk is
+	surveyed bool
 }
 
 // place is where in a body a value stands, and how it is read there.
@@ -53,20 +65,22 @@ type place struct {
 	zone  zone
 	role  role
 	form  form
-	mute  bool // a string here says nothing
+	use   use  // of strings
 	parts bool // an array here holds parts that are read as one text
 	turn  bool // an object here is a message, or an item
+	codes bool // a number here is a token's
 	exact bool
-	group int
+	group int32
 }
 
 type zone uint8
 
 const (
-	told   zone = iota // of the API's own making: some names are known to be none of a text's
-	top                // the request itself
-	data               // of the caller's making: every string may say something, and numbers too
-	schema             // JSON Schema
+	told    zone = iota // of the API's own making: some names are known to be none of a text's
+	top                 // the request itself
+	data                // of the caller's making: every string may say something, names and numbers too
+	schema              // JSON Schema
+	schemas             // the names of things, and a schema for each
 )
 
 const maxDepth = 512
@@ -91,12 +105,16 @@ func (w *walker) value(i, depth int, p place) int {
 		return w.array(i, depth, p)
 	case '"':
 		end := stringEnd(raw, i)
-		if end > 0 && !p.mute && end > i+2 {
-			w.say(i+1, end-1, p)
+		if end > i+2 {
+			w.text(i+1, end-1, p)
 		}
 		return end
 	}
 	end := valueEnd(raw, i)
+	if p.codes && (raw[i] == '-' || is(raw[i], digit)) {
+		w.numbered = true
+		w.modes |= textMode
+	}
 	if p.zone == data && end-i >= 9 && bytes.IndexFunc(raw[i:end], func(r rune) bool { return r < '0' || r > '9' }) < 0 {
 		p.form = number
 		w.say(i, end, p)
@@ -107,7 +125,7 @@ func (w *walker) value(i, depth int, p place) int {
 func (w *walker) say(start, end int, p place) {
 	s := said{start: start, end: end, role: p.role, form: p.form, group: p.group, exact: p.exact}
 	if w.tracks {
-		s.path = bytes.Clone(w.path)
+		s.trail = &trail{path: bytes.Clone(w.path)}
 		for n := len(w.close) - 1; n >= 0; n-- {
 			s.tail = append(s.tail, w.close[n])
 		}
@@ -119,13 +137,13 @@ func (w *walker) say(start, end int, p place) {
 }
 
 func (w *walker) object(i, depth int, p place) int {
-	index := -1
+	index := 0
 	if p.turn || p.group > 0 {
 		index = w.meet(i, &p)
 	}
 	raw, opened := w.raw, i
 	mark := w.open('{', '}')
-	if index >= 0 {
+	if index > 0 {
 		w.path = append(append(append(w.path, `"index":`...), literal(raw, index)...), ',')
 	}
 	for i = space(raw, i+1); ; i = space(raw, i+1) {
@@ -145,6 +163,7 @@ func (w *walker) object(i, depth int, p place) int {
 		if at = space(raw, at+1); at >= len(raw) {
 			return -1
 		}
+		w.key(key-1-len(name), key-1, p)
 		if i = w.member(name, at, opened, depth, p); i < 0 {
 			return -1
 		}
@@ -159,10 +178,7 @@ func (w *walker) object(i, depth int, p place) int {
 
 // member walks the value at, of the member of that name of the object that was opened there.
 func (w *walker) member(name []byte, at, opened, depth int, p place) int {
-	if bytes.IndexByte(name, '\\') >= 0 {
-		name = []byte(gjson.Parse(`"` + string(name) + `"`).Str)
-	}
-	inside, skip := w.inside(name, at, opened, p)
+	inside, skip := w.inside(unquoted(name), at, opened, p)
 	if skip {
 		return valueEnd(w.raw, at)
 	}
@@ -228,26 +244,21 @@ func (w *walker) shut(mark int) {
 	}
 }
 
-// meet looks at a message, an item or a part as a whole: whose it is may stand behind what it says. In a stream it
-// returns where the number of a part stands, which says more than its place: the next piece of it may come alone.
+// meet looks at a message, an item or a part as a whole: whose it is may stand behind what it says. Only messages and
+// items say so themselves: a part is its message's. In a stream it returns where the number of a part stands, which says
+// more than its place: the next piece of it may come alone.
 func (w *walker) meet(i int, p *place) (index int) {
-	index = -1
-	kind, who := "", ""
-	for name, at := range members(w.raw, i) {
-		switch string(name) {
-		case "type":
-			kind = str(w.raw, at)
-		case "role":
-			who = str(w.raw, at)
-		case "index":
-			if w.tracks {
-				index = at
-				w.path = bytes.TrimRight(w.path, " ")
-			}
-		}
+	h := w.headOf(i)
+	if w.tracks && h.index > 0 {
+		index = h.index
+		w.path = bytes.TrimRight(w.path, " ")
 	}
 	if w.answer {
 		return index
+	}
+	kind, who := str(w.raw, h.kind), ""
+	if p.turn {
+		who = str(w.raw, h.role)
 	}
 	switch who {
 	case "assistant", "model":
@@ -259,20 +270,12 @@ func (w *walker) meet(i int, p *place) (index int) {
 	case "user":
 		p.role = user
 	case "":
-		p.role = roleOfItem(kind, p.role)
+		if whose, ok := kindRoles[kind]; ok && (p.turn || whose == tool) {
+			p.role = whose
+		}
 	}
 	p.turn = false
 	return index
-}
-
-func roleOfItem(kind string, otherwise role) role {
-	switch {
-	case kind == "tool_result" || len(kind) > 7 && kind[len(kind)-7:] == "_output" || len(kind) > 12 && kind[len(kind)-12:] == "_tool_result":
-		return tool
-	case kind == "reasoning" || len(kind) > 5 && kind[len(kind)-5:] == "_call":
-		return assistant
-	}
-	return otherwise
 }
 
 // members goes over an object's members: their names as written, and where their values begin.
@@ -323,20 +326,20 @@ func find(raw []byte, i int, name string) int {
 		return -1
 	}
 	for n, at := range members(raw, i) {
-		if string(n) == name {
+		if string(unquoted(n)) == name {
 			return at
 		}
 	}
 	return -1
 }
 
-// str is the string at, as it is written; "" when there is none.
+// str is the string at, as it reads; "" when there is none.
 func str(raw []byte, at int) string {
-	if at < 0 || raw[at] != '"' {
+	if at < 0 {
 		return ""
 	}
 	if end := stringEnd(raw, at); end > 0 {
-		return string(raw[at+1 : end-1])
+		return string(unquoted(raw[at+1 : end-1]))
 	}
 	return ""
 }

@@ -19,11 +19,11 @@ const (
 	number             // not a string: a number that could be a phone's
 )
 
-// window is a text as guards see it: escapes decoded and, when look is set, look-alikes made plain. The text may come in
+// window is a text as guards see it: escapes decoded and, as look tells, look-alikes made plain. The text may come in
 // pieces; the window keeps what is not decided yet, and a little before that to look back at. It knows where in the
 // client's own bytes each character stands, so that nothing else need change.
 type window struct {
-	look bool
+	look look
 	form form
 
 	text  []byte // as guards see it
@@ -68,17 +68,7 @@ func (w *window) reset(f form) {
 
 // simple tells whether raw reads as it is written.
 func (w *window) simple(raw []byte) bool {
-	if !w.look {
-		return bytes.IndexByte(raw, '\\') < 0
-	}
-	for i := plainEnd(raw, 0); i < len(raw); i = plainEnd(raw, i) {
-		r, n := utf8.DecodeRune(raw[i:])
-		if r == '\\' || plainRune(r) != r {
-			return false
-		}
-		i += n
-	}
-	return true
+	return bytes.IndexByte(raw, '\\') < 0 && (w.look == asIs || !w.look.differs(raw))
 }
 
 // add reads more of the text.
@@ -139,8 +129,8 @@ func plainEnd(raw []byte, i int) int {
 // put appends a character that n bytes of raw are.
 func (w *window) put(r rune, n int) {
 	plain := r
-	if w.look && r >= utf8.RuneSelf {
-		if plain = plainRune(r); plain != r {
+	if w.look != asIs && r >= utf8.RuneSelf {
+		if plain = w.look.rune(r); plain != r {
 			w.changed = true
 		}
 	}
