@@ -118,7 +118,7 @@ func (r *Grant) refusal(short *hold, why counter.Short) *wire.Error {
 		e = limited(time.Second, "Rate limit reached for %s: %s of %s, of which %d are left; this request needs %d. Please try again.",
 			l.scope.name, l.unit, l.rate, max(why.Free, 0), r.need(short))
 	}
-	e.Final = retry > time.Minute // a client's own patience ends long before
+	e.Final = retry > 2*time.Minute // a client's own patience ends long before
 	return e
 }
 

@@ -25,7 +25,7 @@ import (
 
 // Once remembers what was told, over all replicas and restarts.
 type Once interface {
-	// Once is true for the first who asks for a key. What it remembers may be forgotten after until.
+	// Once is true for the first who asks for a key. What it remembers is forgotten after until: at once, where that has been.
 	Once(ctx context.Context, key string, until time.Time) (first bool, err error)
 }
 
@@ -60,7 +60,7 @@ type message struct {
 
 	begun, due time.Time
 	tries      int
-	first      bool // this replica is the one that tells it
+	mine       time.Time // until then this replica is the one that tells it; zero: it never was
 }
 
 const (
@@ -71,8 +71,10 @@ const (
 	farewell  = 3 * time.Second  // for what is left, when the gateway ends
 	firstWait = time.Second      // at most, before the second try; then twice that and so on
 	mostWait  = 2 * time.Minute
-	mostAsked = time.Hour   // of what a Retry-After may ask
-	claimFor  = time.Minute // then it is better to tell twice than never
+	mostAsked = time.Hour            // of what a Retry-After may ask
+	claimFor  = time.Minute          // then it is better to tell twice than never
+	claimed   = sendFor + 2*sendTime // how long the others leave it to one replica
+	noteTime  = 2 * time.Second      // to note for all replicas what became of a message
 )
 
 // newAlerts starts to send. on is told of each share of a budget that is reached, once over all replicas, and of what became of
@@ -234,54 +236,88 @@ func (a *alerts) try(ctx context.Context, m *message, last bool) {
 	ctx, cancel := context.WithTimeout(ctx, sendTime)
 	defer cancel()
 	m.due = time.Time{}
-	if !m.first {
-		first, err := a.claim(ctx, m, last)
-		switch {
-		case err != nil:
-			a.again(m, last, 0, err)
-			return
-		case !first:
-			return
-		}
-		m.first = true
-		a.told(m, "reached", nil)
+	if !time.Now().Before(m.mine) && !a.claim(ctx, m, last) {
+		return
 	}
 	switch {
 	case m.notice.url == "":
 		return
 	case m.notice.gone.Load():
-		a.told(m, "gone", nil)
+		a.end(ctx, m, "gone", nil)
 		return
 	}
 	after, err := a.send(ctx, m)
 	switch {
 	case err == nil:
-		a.told(m, "delivered", nil)
+		a.end(ctx, m, "delivered", nil)
 	case errors.Is(err, errGone):
 		m.notice.gone.Store(true)
-		a.told(m, "gone", err)
+		a.end(ctx, m, "gone", err)
+	case !last && time.Since(m.begun) >= sendFor:
+		a.end(ctx, m, "failed", err)
 	default:
 		a.again(m, last, after, err)
 	}
 }
 
-// claim asks whether this replica is the one to tell. Where nobody can say for long, it is.
-func (a *alerts) claim(ctx context.Context, m *message, last bool) (bool, error) {
-	first, err := a.once.Once(ctx, "alert/"+m.id, m.until.Add(time.Hour)) // clocks differ
-	if err != nil && !last && time.Since(m.begun) >= claimFor {
-		return true, nil
+// claim makes this replica the one that tells, for as long as that may take. If another one is, its turn comes when that one
+// has not come to an end by then: it may have died. Where nobody can say for long, everyone tells.
+func (a *alerts) claim(ctx context.Context, m *message, last bool) bool {
+	now := time.Now()
+	open, mine, err := a.free(ctx, m, now)
+	switch {
+	case err != nil && (last || now.Sub(m.begun) < claimFor):
+		a.again(m, last, 0, err)
+		return false
+	case err == nil && !mine:
+		if open && !last && now.Sub(m.begun) < claimed+mostWait {
+			m.putOff(now, 0)
+		}
+		return false
+	case m.mine.IsZero():
+		m.begun, m.tries = now, 0
+		a.told(m, "reached", nil)
 	}
-	return first, err
+	m.mine = now.Add(claimed)
+	return true
 }
 
-// again sets when a message is tried again, at random, so that what failed together does not come together. A time that the
-// receiver asked for is kept.
+// free tells whether a message has not come to its end anywhere, and whether this replica has become the one to tell it.
+func (a *alerts) free(ctx context.Context, m *message, now time.Time) (open, mine bool, err error) {
+	if m.notice.url == "" { // with this it is told
+		mine, err = a.once.Once(ctx, m.name(), m.forgotten())
+		return false, mine, err
+	}
+	if open, err = a.once.Once(ctx, m.name(), time.Unix(0, 0)); err == nil && open { // that asks, and leaves nothing behind
+		mine, err = a.once.Once(ctx, m.name()+"/sender", now.Add(claimed))
+	}
+	return open, mine, err
+}
+
+// name is what a message that came to its end is remembered by, over all replicas and until it is forgotten.
+func (m *message) name() string { return "alert/" + m.id }
+
+func (m *message) forgotten() time.Time { return m.until.Add(time.Hour) } // clocks differ
+
+// end notes what became of a message, for all replicas. If that fails it may be told once more, and the receiver knows its id.
+func (a *alerts) end(ctx context.Context, m *message, outcome string, cause error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTime)
+	defer cancel()
+	_, _ = a.once.Once(ctx, m.name(), m.forgotten())
+	a.told(m, outcome, cause)
+}
+
+// again sets when a message is tried again. What the end of the gateway cuts short is tried by another, or after its start.
 func (a *alerts) again(m *message, last bool, asked time.Duration, err error) {
-	now := time.Now()
-	if last || now.Sub(m.begun) >= sendFor {
+	if last {
 		a.told(m, "failed", err)
 		return
 	}
+	m.putOff(time.Now(), asked)
+}
+
+// putOff picks a time at random, so that what failed together does not come together. One that the receiver asked for is kept.
+func (m *message) putOff(now time.Time, asked time.Duration) {
 	wait := rand.N(min(firstWait<<min(m.tries, 10), mostWait))
 	m.tries++
 	m.due = now.Add(max(wait, min(asked, mostAsked)))

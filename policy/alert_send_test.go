@@ -294,6 +294,44 @@ func TestAlertWithoutStore(t *testing.T) {
 	})
 }
 
+// What one replica could not deliver before its end is told by another that waits for it, or by itself after its start; once.
+func TestAlertOutlivesItsSender(t *testing.T) {
+	for name, after := range map[string]bool{"another replica": false, "after a restart": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, store := &receiver{statuses: []int{500, 500, 200}}, &memo{}
+				a, ended := sent(t, r, store)
+				month(a, Alerts{}).check(used(dollars(40)))
+				synctest.Wait()
+				b, h := sent(t, r, store)
+				if !after {
+					month(b, Alerts{}).check(used(dollars(40)))
+				}
+				a.Close()
+				if after {
+					month(b, Alerts{}).check(used(dollars(40)))
+				}
+				if time.Sleep(claimed - time.Minute); h.String() != "" {
+					t.Errorf("while it may be the other's: %s", h)
+				}
+				time.Sleep(mostWait + time.Minute)
+				synctest.Wait()
+				if want := "80 reached, 80 delivered"; h.String() != want || r.tries() != 3 || !strings.HasSuffix(ended.String(), "80 failed") {
+					t.Errorf("%s, want %s, %d tries, of the one that ended %s", h, want, r.tries(), ended)
+				}
+				third, silent := sent(t, r, store)
+				month(third, Alerts{}).check(used(dollars(40)))
+				time.Sleep(2 * claimed)
+				if silent.String() != "" || r.tries() != 3 {
+					t.Errorf("told again: %s, %d tries", silent, r.tries())
+				}
+				b.Close()
+				third.Close()
+			})
+		})
+	}
+}
+
 // Of what cannot be sent, only so much is kept.
 func TestAlertsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -81,22 +81,24 @@ func FuzzShare(f *testing.F) {
 // memo is a store that several replicas share.
 type memo struct {
 	mu   sync.Mutex
-	seen map[string]bool
+	seen map[string]time.Time
 	fail atomic.Bool
 }
 
-func (m *memo) Once(_ context.Context, key string, _ time.Time) (bool, error) {
+func (m *memo) Once(_ context.Context, key string, until time.Time) (bool, error) {
 	if m.fail.Load() {
 		return false, errors.New("the store is away")
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.seen == nil {
-		m.seen = map[string]bool{}
+		m.seen = map[string]time.Time{}
 	}
-	first := !m.seen[key]
-	m.seen[key] = true
-	return first, nil
+	if time.Now().Before(m.seen[key]) {
+		return false, nil
+	}
+	m.seen[key] = until
+	return true, nil
 }
 
 // heard is what on was told.

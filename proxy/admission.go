@@ -34,7 +34,7 @@ func (x *exchange) admit() error {
 		if err != nil && x.abort.Fired() {
 			return provider.ErrAborted
 		}
-		lesser, ok := err.(*policy.Downgrade) //nolint:errorlint // Admit does not wrap it
+		lesser, ok := err.(*policy.Downgrade)
 		if !ok {
 			return err
 		}

@@ -142,6 +142,7 @@ func (x *exchange) finish() {
 			_ = x.bug(r) // the answer is out
 		}
 	}()
+	defer inFlight.Add(-1)
 	defer x.release()
 	if told, ok := x.reply.Stream.(interface{ Failure() error }); ok && x.failure == nil {
 		if err := told.Failure(); err != nil {
@@ -161,7 +162,6 @@ func (x *exchange) finish() {
 // release gives back what the request held.
 func (x *exchange) release() {
 	x.grant.Settle(x.tally.all(), x.tally.paid, x.failure == nil && x.tally.told())
-	inFlight.Add(-1)
 	x.reply.Close()
 	x.call.Forget()
 	x.ctx, x.call.Body, x.call.Form, x.call.Header = nil, nil, nil, nil

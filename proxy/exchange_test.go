@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"jarvis-gateway/proxy/wire"
 )
 
 func TestMillis(t *testing.T) {
@@ -123,6 +125,19 @@ func TestShorten(t *testing.T) {
 	} {
 		if got := shorten(in); got != want {
 			t.Errorf("%s: %s", strconv.Quote(in), strconv.Quote(got))
+		}
+	}
+}
+
+// The log has a word for why a request failed. What a provider says in the place of one is not it.
+func TestReason(t *testing.T) {
+	for want, e := range map[string]*wire.Error{
+		"context_length_exceeded": {Type: "invalid_request_error", Code: "context_length_exceeded"},
+		"invalid_request_error":   {Type: "invalid_request_error"},
+		"refused":                 {Type: "invalid_request_error", Code: "you asked me about a secret"},
+	} {
+		if got := reason(e); got != want {
+			t.Errorf("%+v: %s, want %s", e, got, want)
 		}
 	}
 }

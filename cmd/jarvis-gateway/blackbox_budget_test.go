@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"regexp"
 	"strings"
 	"testing"
@@ -90,9 +89,9 @@ func TestBudgetInEveryDialect(t *testing.T) {
 			if told := toldUsage(a.body); told != 0 && told != total {
 				t.Errorf("the client was told of %d tokens, %d are counted: %s", told, total, a.body)
 			}
-			// What is counted here may differ from what the provider counts, which has its own vocabulary.
-			if seen := servers[s.kind].WaitDone(1, 15*time.Second); len(seen) != 1 || seen[0].Billed.Total > budgetAmount+1 || math.Abs(float64(seen[0].Billed.Total)/float64(total)-1) > 0.1 {
-				t.Errorf("the provider bills %d of %d requests, %d are counted", seen[0].Billed.Total, len(seen), total)
+			// What is counted of a stream that was cut is an estimate where the provider has a vocabulary of its own.
+			if seen := servers[s.kind].WaitDone(1, 15*time.Second); len(seen) != 1 || seen[0].Billed.Total > budgetAmount+1 || !s.stream && int64(seen[0].Billed.Total) != total {
+				t.Errorf("the provider bills %+v of %d requests, %d are counted", seen[0].Billed, len(seen), total)
 			}
 			if again := g.ask(t, request); again.status != 429 || errorCode(again) != "" && errorCode(again) != "rate_limit_exceeded" && errorCode(again) != "insufficient_quota" {
 				t.Errorf("with nothing left: %v", again)

@@ -37,7 +37,7 @@ func (g *running) used(tenant string) map[string][2]float64 {
 	return all
 }
 
-// held keeps its answer back until the upstream's release.
+// heldAnswer is kept back until the upstream's release.
 const heldAnswer = "200\nContent-Type: application/json\n\n@hold\n" + emptyAnswer
 
 // A request over a limit that queues waits for its turn: as long as it may, as many as may, and no longer than its client.

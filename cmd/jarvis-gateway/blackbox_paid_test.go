@@ -138,9 +138,9 @@ func TestWhatIsPaid(t *testing.T) {
 		{"not even the price of a request", "chat/completions", `{"model":"each",` + asking + `}`, []string{"500\n\n{}"}, 0, 0, false},
 		{"which an answer costs", "chat/completions", `{"model":"each",` + asking + `}`, []string{`{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2}}`}, 0.012, 0.012, false},
 		{"a stream that is refused at once", "chat/completions", `{"model":"chat","stream":true,` + asking + `}`,
-			[]string{"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"forbidden\"}}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":100,\"completion_tokens\":100}}\n\n" + endEvent}, 0.2, 0.2, false},
+			[]string{"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"forbidden\"},\"finish_reason\":\"stop\"}]}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":100,\"completion_tokens\":100}}\n\n" + endEvent}, 0.2, 0.2, false},
 		{"a stream that is refused without a report", "chat/completions", `{"model":"chat","stream":true,` + asking + `}`,
-			[]string{"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" + words + "forbidden\"}}]}\n\n" + endEvent}, 0.3, 0.45, true},
+			[]string{"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" + words + "forbidden\"},\"finish_reason\":\"stop\"}]}\n\n" + endEvent}, 0.3, 0.45, true},
 		{"an answer that is refused", "chat/completions", `{"model":"chat",` + asking + `}`,
 			[]string{`{"choices":[{"message":{"role":"assistant","content":"forbidden ` + words + `"}}]}`}, 0.3, 0.45, true},
 		{"an answer without a report", "chat/completions", `{"model":"chat",` + asking + `}`,
@@ -164,6 +164,9 @@ func TestWhatIsPaid(t *testing.T) {
 			}
 			if told := a.header.Get("X-Jarvis-Cost-Usd"); a.status == 200 && !strings.Contains(row.body, "stream") && told != line.Get("cost_usd").Raw {
 				t.Errorf("the header says %q: %s", told, line.Raw)
+			}
+			if strings.Contains(row.name, "refused") != (a.status == 400) {
+				t.Errorf("%v", a)
 			}
 			now, _ := used()
 			near(t, "dollars", now-dollars, cost)

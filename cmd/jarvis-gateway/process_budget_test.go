@@ -33,12 +33,12 @@ limits: {tokens: 100M/d, requests: 1M/m, concurrency: 500}
 tenants:
   acme:
     timezone: ${ZONE}
-    limits: {spend: $1/month, tokens: 10M/d}
-    teams: {red: {limits: {spend: $0.5/d}}, blue: {limits: {tokens: 200k/d}}}
+    limits: {spend: $0.8/month, tokens: 10M/d}
+    teams: {red: {limits: {spend: $0.4/d}}, blue: {limits: {tokens: 160k/d}}}
     keys:
-      - {name: r1, key: jv-r1-0123456789abcdef, team: red, limits: {spend: $0.2/d}}
+      - {name: r1, key: jv-r1-0123456789abcdef, team: red, limits: {spend: $0.16/d}}
       - {name: r2, key: jv-r2-0123456789abcdef, team: red, limits: {concurrency: 100}}
-      - {name: b1, key: jv-b1-0123456789abcdef, team: blue, limits: {tokens: 40k/d}}
+      - {name: b1, key: jv-b1-0123456789abcdef, team: blue, limits: {tokens: 32k/d}}
       - {name: b2, key: jv-b2-0123456789abcdef, team: blue}
 `
 
@@ -50,11 +50,11 @@ var budgets = map[string]struct {
 	tokens bool
 	keys   string // that use it
 }{
-	wholeBudget:                      {1_000_000_000, false, "r1 r2 b1 b2"},
-	"tenant/acme/team/red/spend/d":   {500_000_000, false, "r1 r2"},
-	"tenant/acme/key/r1/spend/d":     {200_000_000, false, "r1"},
-	"tenant/acme/team/blue/tokens/d": {200_000, true, "b1 b2"},
-	"tenant/acme/key/b1/tokens/d":    {40_000, true, "b1"},
+	wholeBudget:                      {800_000_000, false, "r1 r2 b1 b2"},
+	"tenant/acme/team/red/spend/d":   {400_000_000, false, "r1 r2"},
+	"tenant/acme/key/r1/spend/d":     {160_000_000, false, "r1"},
+	"tenant/acme/team/blue/tokens/d": {160_000, true, "b1 b2"},
+	"tenant/acme/key/b1/tokens/d":    {32_000, true, "b1"},
 }
 
 const (
@@ -158,7 +158,7 @@ func (w *town) crowd(most time.Duration) {
 	for n := range crowded {
 		wg.Go(func() {
 			random := rand.New(rand.NewPCG(w.seed, uint64(100+n)))
-			for now := time.Now(); now.Before(end) && now.UnixNano()-w.served.Load() < int64(2*time.Second); now = time.Now() {
+			for now := time.Now(); now.Before(end) && now.UnixNano()-w.served.Load() < int64(1500*time.Millisecond); now = time.Now() {
 				w.one(random)
 			}
 		})

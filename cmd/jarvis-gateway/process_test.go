@@ -224,7 +224,7 @@ func answersAsRedis(addr string) bool {
 	return false
 }
 
-// wire is the way between gateways and Redis. It can be slow, lose replies, and be cut.
+// redisWire is the way between gateways and Redis. It can be slow, lose replies, and be cut.
 type redisWire struct {
 	to    string
 	ln    net.Listener
@@ -360,7 +360,7 @@ func (q *question) ask(client *http.Client, addr string) (r tally) {
 	if q.leaveIn > 0 {
 		defer time.AfterFunc(q.leaveIn, cancel).Stop()
 	}
-	req, err := http.NewRequestWithContext(ctx, "POST", "http://"+addr+"/v1/chat/completions", strings.NewReader(string(q.body())))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/v1/chat/completions", strings.NewReader(string(q.body())))
 	if err != nil {
 		panic(err)
 	}
@@ -375,7 +375,7 @@ func (q *question) ask(client *http.Client, addr string) (r tally) {
 	}
 	defer res.Body.Close()
 	r.status, r.provider = res.StatusCode, res.Header.Get("X-Jarvis-Provider")
-	if q.stream && res.StatusCode == 200 {
+	if q.stream && res.StatusCode == http.StatusOK {
 		q.follow(&r, res.Body)
 		return r
 	}

@@ -115,6 +115,7 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) (err erro
 	}
 	adm := s.admin()
 	s.stamp()
+	s.welcome(stdout, data.Addr().String(), private.Addr().String()) // of the config as it is before it can change
 	reload, deaf := watch(s.source, s.reload)
 	if deaf != nil {
 		s.log.Warn("changes of the config are noticed on SIGHUP only", "cause", deaf.Error())
@@ -122,12 +123,11 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) (err erro
 	failed := make(chan error, 2)
 	go func() { failed <- s.proxy.Serve(data) }()
 	go func() { failed <- adm.Serve(private) }()
-	s.welcome(stdout, data.Addr().String(), private.Addr().String())
 
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
-		s.log.Info("draining", "for", s.conf.Server.Drain.String())
+		s.log.Info("draining", "for", s.config().Server.Drain.String())
 	}
 	return errors.Join(err, reload.Close(), s.drain(adm))
 }
@@ -193,8 +193,8 @@ func (s *live) gate() *policy.Gate {
 // openCounters opens the counters, beside the state store's file so that budgets outlive a restart.
 func (s *live) openCounters() (*counter.Counters, error) {
 	o := counter.Options{URL: s.conf.Stores.Counters, OnError: s.conf.Stores.OnError.Counters, OnEvent: func(name, detail string) {
-		s.log.Warn("counters: "+name, "detail", detail)
-		s.state.Record(state.Entry{Kind: state.Security, Actor: "gateway", Action: "counters." + name, Target: detail})
+		s.log.Warn("counters", "event", name, "detail", detail)
+		s.state.Record(state.Entry{Kind: state.Security, Actor: "gateway", Action: name, Target: detail})
 	}}
 	if path, ok := strings.CutPrefix(s.conf.Stores.State, "sqlite:"); !ok {
 		o.Ledger = filepath.Join("data", "jarvis.counters")
@@ -286,7 +286,7 @@ func (s *live) again(by string) error {
 
 // drain ends both servers within the configured time.
 func (s *live) drain(adm *admin.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.conf.Server.Drain)
+	ctx, cancel := context.WithTimeout(context.Background(), s.config().Server.Drain)
 	defer cancel()
 	err := s.proxy.Shutdown(ctx)
 	last, cancel := context.WithTimeout(context.Background(), time.Second)

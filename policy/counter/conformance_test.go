@@ -301,6 +301,7 @@ func testForgotten(b *bench) {
 		for range 200 {
 			b.add(time.Minute)
 			if b.Sweep(); b.Stats().Counters == want {
+				b.add(time.Minute) // Redis may have heard of the use when the clock had moved already
 				return
 			}
 			time.Sleep(10 * time.Millisecond)

@@ -211,8 +211,8 @@ func (c *Counters) replace(k *Counter, s Spec, now moment) *Counter {
 	n.held, n.pins = k.held, k.pins
 	if n.lease == nil {
 		n.meter.add(now, used)
-	} else if n.held > 0 {
-		c.far.activate(n)
+	} else {
+		c.far.seed(n, k, used, now)
 	}
 	k.next, k.held, k.pins = n, 0, 0
 	k.forget()
@@ -340,7 +340,7 @@ func (k *Counter) fits(n, limit int64, now moment) bool {
 func (k *Counter) spend(n int64, now moment) {
 	k.meter.add(now, n)
 	if k.lease != nil {
-		k.lease.spend(n)
+		k.lease.spend(k.c.far, n)
 	}
 }
 
@@ -405,7 +405,7 @@ func (k *Counter) State() State {
 		s.Window = time.Unix(0, m.begin)
 	}
 	if k.lease != nil {
-		k.lease.state(&s, now)
+		k.lease.state(k, &s, now)
 		k.refresh(now)
 	}
 	return s

@@ -46,7 +46,7 @@ func (c *Counters) Sweep() {
 }
 
 // FlushLedger does what happens every second.
-func (c *Counters) FlushLedger() { c.ledger.flush() }
+func (c *Counters) FlushLedger() { c.flush() }
 
 // Leased is what is beyond the held, here, and what others have as far as is known.
 func (k *Counter) Leased() (room, others int64) {

@@ -24,12 +24,24 @@ type far struct {
 	urgent  []*Counter
 	next    *round // the next sync, if someone waits for it
 	started int64  // when the sync under way began; 0: none
+	cursor  int    // in active: where the scan goes on
+	left    int    // of active, until the scan has seen all
+	soon    int64  // when the next of those is due that this scan has seen
+	scanned int64  // when this scan began
+	round   int64  // how long the last one took
 	scanAt  int64
+	unsent  int   // counters with use that Redis does not know of
 	ahead   int64 // Redis's clock before ours
 	took    int64 // by the last sync
 	bad     int   // syncs in a row that failed or were slow
 	good    int
 	mute    int64 // when the first of the syncs began that failed since Redis last answered; 0: it answers
+	peers   int64 // replicas, as last known; this process may not have heard of any yet
+	most    int64 // replicas that Redis has told of since met
+	met     int64
+	looked  int64 // when Redis was last asked anything
+	knows   bool  // the use of some calendar, which Redis would have to be told if it lost its data
+	fresh   int64 // Redis lost its data, and until then others have to tell what they know
 	dead    bool  // tests: nothing is given back
 	open    bool  // the breaker: nobody waits for Redis
 
@@ -50,9 +62,13 @@ const (
 	silence = time.Second            // after which on_error says what counts
 	probe   = 200 * time.Millisecond // between syncs while the breaker is open
 	batch   = 512                    // reports in one sync
+	pressed = batch * 3 / 4          // of them for those who wait; the others' leases end if they never have a turn
+	looks   = 2048                   // at counters, under one lock
 	timeout = 2 * time.Second
-	breaks  = 3 // bad syncs open the breaker
-	mends   = 2 // good ones close it
+	glance  = 500 * time.Millisecond // between looks whether Redis still has its data
+	hearsay = 2 * time.Second        // when it has not: for so long it hears what the replicas know
+	breaks  = 3                      // bad syncs open the breaker
+	mends   = 2                      // good ones close it
 )
 
 func (f *far) lease(k *Counter, birth uint64) *lease {
@@ -106,6 +122,9 @@ func (f *far) away(now moment) bool {
 	return since != 0 && now.mono-since > int64(silence)
 }
 
+// failing tells whether Redis does not answer, which is when on_error counts. One that is slow does not have it count.
+func (f *far) failing(now moment) bool { return f.open && f.mute != 0 || f.away(now) }
+
 // takeFar goes on with a Take that the leases do not meet. It is called with the lock held and gives it up.
 func (c *Counters) takeFar(needs []Need, i int, now moment) (Short, bool) {
 	defer c.mu.Unlock()
@@ -154,6 +173,9 @@ func (c *Counters) short(needs []Need, failed int, now moment, beyond bool) (Sho
 			continue
 		}
 		refused := k.refuses(n, now)
+		if k.lease.ill && !refused {
+			return Short{Index: i, Retry: time.Duration(horizon), Unavailable: true}, true
+		}
 		if !refused && (!beyond || k.beyond(n, now)) {
 			ask = true
 			continue
@@ -163,7 +185,7 @@ func (c *Counters) short(needs []Need, failed int, now moment, beyond bool) (Sho
 		switch {
 		case refused:
 			s.Retry = k.retryFar(n, now)
-		case c.far.onError == "closed", k.blind() && c.far.away(now):
+		case c.far.onError == "closed" && c.far.failing(now), k.blind() && c.far.away(now):
 			s.Unavailable = true
 		case c.far.away(now):
 			share := k.share(now)
@@ -206,7 +228,8 @@ func (c *Counters) ask(needs []Need, now moment) *round {
 func (f *far) run() {
 	timer := time.NewTimer(tick)
 	defer timer.Stop()
-	f.look(f.c.time()) // connects
+	f.look(f.c.time()) // connects, so that the first who ask need not wait for that
+	f.prepare()
 	for kick := f.kick; ; {
 		select {
 		case <-f.c.stop:
@@ -223,6 +246,12 @@ func (f *far) run() {
 	}
 }
 
+func (f *far) prepare() {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	_ = f.redis.load(ctx) // else the first sync does it
+}
+
 // turn is one sync, if anything is due. It returns the time until the next look.
 func (f *far) turn() (again time.Duration, open bool) {
 	c := f.c
@@ -230,7 +259,7 @@ func (f *far) turn() (again time.Duration, open bool) {
 	c.mu.Lock()
 	now = c.forward(now)
 	reports := f.collect(now)
-	if now.mono >= f.scanAt && len(reports) < batch {
+	if now.mono >= f.scanAt {
 		reports = f.scan(reports, now)
 	}
 	open = f.open
@@ -238,7 +267,7 @@ func (f *far) turn() (again time.Duration, open bool) {
 	switch {
 	case len(reports) > 0:
 		f.sync(reports, now)
-	case open:
+	case open, f.knows && now.mono-f.looked > int64(glance):
 		f.look(now)
 	}
 	now = c.time()
@@ -253,51 +282,10 @@ func (f *far) turn() (again time.Duration, open bool) {
 	return time.Duration(max(int64(time.Millisecond), f.scanAt-now.mono)), false
 }
 
-// collect makes the reports that someone waits for.
-func (f *far) collect(now moment) []report {
-	var reports []report
-	for len(f.urgent) > 0 && len(reports) < batch {
-		k := f.urgent[0]
-		f.urgent = f.urgent[1:]
-		if k.lease.asked > 0 || k.lease.low {
-			reports = f.compose(reports, k, now)
-		}
-	}
-	if len(f.urgent) == 0 {
-		f.urgent = nil
-	}
-	return reports
-}
-
-// scan adds the reports that are due, puts counters to rest that have nothing to report any more, and notes when the next is
-// due. Scans keep Redis busy for a fifth of the time at most.
-func (f *far) scan(reports []report, now moment) []report {
-	soon := now.mono + int64(tick)
-	kept := f.active[:0]
-	for _, k := range f.active {
-		due, at := k.lease.due(k, now)
-		if due && len(reports) < batch {
-			reports = f.compose(reports, k, now)
-		}
-		if at == math.MaxInt64 {
-			f.rest(k)
-			continue
-		}
-		if !due {
-			soon = min(soon, at)
-		}
-		kept = append(kept, k)
-	}
-	clear(f.active[len(kept):])
-	f.active = kept
-	f.scanAt = max(soon, now.mono+min(4*f.took, 10*int64(tick)))
-	return reports
-}
-
 func (f *far) compose(reports []report, k *Counter, now moment) []report {
 	l := k.lease
 	for _, o := range l.orphans {
-		r := report{k: k, orphan: o, id: o.id, seq: 1<<53 - 1, spent: o.spent, acked: o.acked, ttl: l.ttl, at: now.mono,
+		r := report{k: k, orphan: o, id: o.id, seq: 1<<53 - 1, spent: o.spent, acked: o.acked, ttl: f.lasts(l), at: now.mono,
 			limit: k.spec.Limit, cap: k.cap, window: l.told.window, used: l.told.used}
 		if m, ok := k.meter.(*calendar); ok {
 			r.begin, r.end = m.around(now.wall + f.ahead)
@@ -316,16 +304,25 @@ func (f *far) sync(reports []report, now moment) {
 	c.mu.Unlock()
 
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	before := f.redis.epoch
 	err := f.redis.sync(ctx, reports)
 	cancel()
 	f.syncs.Add(1)
+	lost := before != "" && f.redis.epoch != before
 
 	began, now := now, c.time()
 	c.mu.Lock()
 	now = c.forward(now)
-	f.started, f.took = 0, now.mono-began.mono
+	f.started, f.took, f.looked = 0, now.mono-began.mono, now.mono
+	ill := ""
 	for i := range reports {
+		if fell, name := f.suffer(&reports[i]); fell {
+			ill = fmt.Sprintf("%s: %v", name, reports[i].problem)
+		}
 		f.hear(&reports[i], now)
+		if lost && reports[i].k.spec.Algorithm == Calendar {
+			reports[i].k.lease.offer(reports[i].k) // it was leased by a Redis that knew nothing
+		}
 	}
 	if r != nil {
 		r.failed = err != nil
@@ -335,6 +332,12 @@ func (f *far) sync(reports []report, now moment) {
 	c.mu.Unlock()
 	if event != "" {
 		c.onEvent(event, detail)
+	}
+	if ill != "" {
+		c.onEvent("counters_broken", ill)
+	}
+	if lost {
+		f.retell()
 	}
 }
 
@@ -353,21 +356,28 @@ func (f *far) hear(r *report, now moment) {
 	default:
 		f.ahead = r.answer.now - (now.wall - (now.mono-r.at)/2)
 		r.k.lease.hear(r.k, r, now)
+		f.meet(r.answer.live, now)
+		f.knows = f.knows || r.answer.used > 0 && r.answer.window > 0
 	}
 }
 
 // look asks Redis for nothing, while the breaker is open and there is nothing to report.
 func (f *far) look(began moment) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	err := f.redis.ping(ctx)
+	before := f.redis.epoch
+	err := f.redis.look(ctx)
 	cancel()
+	lost := before != "" && f.redis.epoch != before
 	now := f.c.time()
 	f.c.mu.Lock()
-	f.took = now.mono - began.mono
+	f.took, f.looked = now.mono-began.mono, now.mono
 	event, detail := f.judge(err, 0, began.mono)
 	f.c.mu.Unlock()
 	if event != "" {
 		f.c.onEvent(event, detail)
+	}
+	if lost {
+		f.retell()
 	}
 }
 
@@ -408,24 +418,25 @@ func (f *far) finish() {
 		return
 	}
 	c := f.c
-	for try := range 3 {
+	for began, i := c.time().mono, 0; ; {
+		from := i
 		now := c.time()
 		c.mu.Lock()
 		now = c.forward(now)
 		var reports []report
-		for _, k := range f.active {
-			l := k.lease
-			k.touched, l.asked, l.hunger = math.MinInt64/2, 0, 0
-			if l.spent != l.acked || l.pending || l.room(k, now) > 0 || k.held > 0 || len(l.orphans) > 0 {
-				k.held = 0
-				reports = f.compose(reports, k, now)
-			}
+		for ; i < len(f.active) && len(reports) < batch; i++ {
+			reports = f.last(reports, f.active[i], now)
 		}
 		c.mu.Unlock()
-		if len(reports) == 0 || f.open && try > 0 {
+		if len(reports) == 0 {
 			break
 		}
-		f.sync(reports, now)
+		if f.sync(reports, now); f.mute == 0 {
+			continue
+		}
+		if i = from; f.open || c.time().mono-began > 3*int64(timeout) {
+			break
+		}
 	}
 	c.mu.Lock()
 	for _, k := range f.active {
@@ -435,4 +446,15 @@ func (f *far) finish() {
 	}
 	f.open = true // who still takes need not wait
 	c.mu.Unlock()
+}
+
+// last is the report that gives back all there is.
+func (f *far) last(reports []report, k *Counter, now moment) []report {
+	l := k.lease
+	k.touched, l.asked, l.hunger = math.MinInt64/2, 0, 0
+	if l.spent != l.acked || l.pending || l.room(k, now) > 0 || k.held > 0 || len(l.orphans) > 0 {
+		k.held = 0
+		reports = f.compose(reports, k, now)
+	}
+	return reports
 }

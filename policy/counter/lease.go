@@ -23,12 +23,14 @@ type lease struct {
 	asked, least int64 // by who waits: in all, and the smallest need
 	hungry       int64 // when a need was refused without asking, and which
 	hunger       int64
+	kept, keep   int64 // what was leased for who was refused, and until when it waits for them to come again
 	slice        int64 // what there was beyond the held when Redis last answered
 	taken        int64 // since the last report, or wanted in vain
 	rate         float64
 	reported     int64
 	low, active  bool
 	pending      bool // the last report is not answered
+	ill          bool // Redis answers, but cannot count this counter
 	held         bool // the counter is one that requests hold
 	told         told
 }
@@ -74,16 +76,27 @@ func (l *lease) offer(k *Counter) {
 	l.told.ask, l.low = math.MinInt64/2, true
 }
 
-func (l *lease) spend(n int64) {
-	l.spent += n
+func (l *lease) spend(f *far, n int64) {
+	l.mark(f, l.spent+n, l.acked)
 	if l.slot != nil {
 		l.slot.spend(l.spent)
+	}
+}
+
+// mark sets what was spent and what Redis knows of it, and counts the leases where these differ.
+func (l *lease) mark(f *far, spent, acked int64) {
+	if l.spent != l.acked {
+		f.unsent--
+	}
+	if l.spent, l.acked = spent, acked; spent != acked {
+		f.unsent++
 	}
 }
 
 // took notes that n were taken, and has the slice renewed when a third of it is gone.
 func (l *lease) took(k *Counter, n int64, now moment) {
 	l.taken += n
+	l.keep = 0
 	if !l.active {
 		k.c.far.activate(k)
 	}
@@ -120,7 +133,7 @@ func (l *lease) crave(k *Counter, n int64, now moment) {
 	if l.hunger == 0 || now.mono-l.hungry > horizon || n < l.hunger {
 		l.hunger = n
 	}
-	l.hungry = now.mono
+	l.hungry, k.touched = now.mono, now.mono
 	l.taken += n
 	k.c.far.activate(k)
 }
@@ -132,7 +145,7 @@ func (k *Counter) beyond(n int64, now moment) bool {
 	}
 	switch k.c.far.onError {
 	case "open":
-		return true
+		return k.c.far.failing(now)
 	case "local_share":
 		return k.c.far.away(now) && k.fits(n, k.share(now), now)
 	}
@@ -151,7 +164,8 @@ func (k *Counter) share(now moment) int64 {
 	case k.blind():
 		return 0
 	case !l.told.known:
-		return k.cap
+		peers := max(1, k.c.far.peers)
+		return (k.cap + peers - 1) / peers
 	case ok && l.told.window != m.begin:
 		return k.cap / live
 	case ok || now.mono-l.told.at < horizon:
@@ -198,9 +212,15 @@ func (l *lease) free(k *Counter, now moment) int64 {
 	return l.told.free + l.room(k, now)
 }
 
-func (l *lease) state(s *State, now moment) {
+func (l *lease) state(k *Counter, s *State, now moment) {
 	if !l.told.known {
 		return
+	}
+	if m, ok := k.meter.(*calendar); ok && l.told.window < m.begin {
+		s.Used = min(s.Used, l.spent-l.told.spent) // what was told is of a window that is over here
+		return
+	} else if ok {
+		s.Window = time.Unix(0, l.told.window)
 	}
 	s.Used = l.spent - l.told.spent
 	s.Reset = 0
@@ -242,6 +262,7 @@ type report struct {
 	ttl     int64
 	limit   int64
 	cap     int64
+	fresh   int64 // Redis lost its data, and for so long others have to tell what they know
 	answer  answer
 	problem error
 }
@@ -260,8 +281,11 @@ func (l *lease) report(k *Counter, now moment, reach int64) report {
 	if l.told.hungry {
 		slice /= 8
 	}
-	if now.mono-k.touched > horizon {
+	if now.mono-k.touched > horizon+4*k.c.far.took { // with a slow Redis less often than that is in use too
 		slice = 0
+	}
+	if now.mono < l.keep {
+		slice = max(slice, l.kept)
 	}
 	need, least := l.asked, l.least
 	if need == 0 && l.craving(now) && now.mono >= l.told.ask {
@@ -276,9 +300,10 @@ func (l *lease) report(k *Counter, now moment, reach int64) report {
 	l.seq++
 	l.asked, l.least, l.low, l.pending = 0, 0, false, true
 	r := report{k: k, id: l.id, seq: l.seq, spent: l.spent, acked: l.acked, have: have, held: k.held, want: want, need: need,
-		least: least, soon: int64(l.rate * soon), at: now.mono, ttl: l.ttl, limit: k.spec.Limit, cap: k.cap, window: l.told.window, used: l.told.used}
+		least: least, soon: int64(l.rate * soon), at: now.mono, ttl: k.c.far.lasts(l), limit: k.spec.Limit, cap: k.cap, window: l.told.window, used: l.told.used}
 	if m, ok := k.meter.(*calendar); ok {
 		r.begin, r.end = m.around(now.wall + k.c.far.ahead)
+		r.fresh = max(0, k.c.far.fresh-now.mono)
 		if r.own = m.used(now); m.begin != r.window {
 			r.own = 0
 		}
@@ -299,8 +324,12 @@ func (l *lease) pace(now moment) {
 // leases no less than that, so that allow does not go down here.
 func (l *lease) hear(k *Counter, r *report, now moment) {
 	a := &r.answer
-	l.acked, l.pending = r.spent, false
+	l.mark(k.c.far, l.spent, r.spent)
+	l.pending, l.ill = false, false
 	if r.need > 0 {
+		if l.hunger <= k.cap {
+			l.kept, l.keep = l.hunger, now.mono+2*horizon
+		}
 		l.hunger = 0
 	}
 	if l.slot != nil {
@@ -325,6 +354,9 @@ func (l *lease) hear(k *Counter, r *report, now moment) {
 func (l *lease) due(k *Counter, now moment) (bool, int64) {
 	at := int64(math.MaxInt64)
 	room := l.room(k, now)
+	if l.ill {
+		return l.reported+horizon <= now.mono, l.reported + horizon
+	}
 	if l.asked > 0 || l.low {
 		return true, 0
 	}

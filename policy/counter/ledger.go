@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -39,6 +40,7 @@ const (
 	slotBegin = 4 // of the window, or what of a lease's use Redis knows
 	slotCount = 5
 	slotUntil = 6 // the window's end
+	slotPeers = 7 // of the file's head: how many replicas there were
 
 	slotSize  = int(unsafe.Sizeof(slot{}))
 	chunkSize = 64 << 10
@@ -58,8 +60,22 @@ func digest(s *Spec, lease bool) [16]byte {
 	return [16]byte(sum[:16])
 }
 
-func (s *slot) load(i int) int64     { return int64(atomic.LoadUint64(&s[i])) }
-func (s *slot) store(i int, n int64) { atomic.StoreUint64(&s[i], uint64(n)) }
+func (s *slot) load(i int) int64 {
+	defer survive(debug.SetPanicOnFault(true))
+	return int64(atomic.LoadUint64(&s[i]))
+}
+
+func (s *slot) store(i int, n int64) {
+	defer survive(debug.SetPanicOnFault(true))
+	atomic.StoreUint64(&s[i], uint64(n))
+}
+
+// survive is deferred around what touches a line. The memory is gone when someone else cuts the file, or the disk fails: what
+// would be kept is lost, but the process is not. flush then finds out.
+func survive(before bool) {
+	_ = recover()
+	debug.SetPanicOnFault(before)
+}
 
 func (s *slot) digest() (d [16]byte) {
 	binary.NativeEndian.PutUint64(d[:], s[0])
@@ -80,12 +96,13 @@ func (s *slot) check() uint64 {
 // count keeps what was used of a window. Whenever the process ends between two stores, the line says too little of a window
 // that is over or nothing at all, never the old window's use of the new one.
 func (s *slot) count(m *calendar) {
-	if s.load(slotBegin) != m.begin {
-		s.store(slotCount, 0)
-		s.store(slotBegin, m.begin)
-		s.store(slotUntil, m.end)
+	defer survive(debug.SetPanicOnFault(true))
+	if atomic.LoadUint64(&s[slotBegin]) != uint64(m.begin) {
+		atomic.StoreUint64(&s[slotCount], 0)
+		atomic.StoreUint64(&s[slotBegin], uint64(m.begin))
+		atomic.StoreUint64(&s[slotUntil], uint64(m.end))
 	}
-	s.store(slotCount, m.total)
+	atomic.StoreUint64(&s[slotCount], uint64(m.total))
 }
 
 func (s *slot) spend(n int64) { s.store(slotCount, n) }
@@ -116,6 +133,7 @@ func openLedger(path string, now time.Time, onEvent func(name, detail string)) *
 var (
 	errForeign = errors.New("not a ledger of counters")
 	errLocked  = errors.New("another process has it")
+	errCut     = errors.New("the file was cut by someone else: counts are not kept until the next start")
 )
 
 func (l *ledger) open(path string, now time.Time) (err error) {
@@ -241,10 +259,24 @@ func (l *ledger) orphans(d [16]byte) (list []*orphan) {
 		return nil
 	}
 	for _, s := range l.old[d] {
-		list = append(list, &orphan{s[2], max(0, s.load(slotCount)), max(0, s.load(slotBegin)), s})
+		list = append(list, &orphan{uint64(s.load(2)), max(0, s.load(slotCount)), max(0, s.load(slotBegin)), s})
 	}
 	delete(l.old, d)
 	return list
+}
+
+// peers is how many replicas there were when that was last known, 0 where it never was.
+func (l *ledger) peers() int64 {
+	if l == nil {
+		return 0
+	}
+	return max(0, (*l.chunks.Load())[0].slots[0].load(slotPeers))
+}
+
+func (l *ledger) notePeers(n int64) {
+	if l != nil {
+		(*l.chunks.Load())[0].slots[0].store(slotPeers, n)
+	}
 }
 
 func (l *ledger) claim(d [16]byte, id uint64) *slot {
@@ -260,10 +292,11 @@ func (l *ledger) claim(d [16]byte, id uint64) *slot {
 	}
 	s := l.empty[end]
 	l.empty = l.empty[:end]
-	for i, n := range (slot{binary.NativeEndian.Uint64(d[:8]), binary.NativeEndian.Uint64(d[8:]), id}) {
+	line := slot{binary.NativeEndian.Uint64(d[:8]), binary.NativeEndian.Uint64(d[8:]), id}
+	for i, n := range line {
 		s.store(i, int64(n))
 	}
-	s.store(slotCheck, int64(s.check()))
+	s.store(slotCheck, int64(line.check()))
 	return s
 }
 
@@ -282,7 +315,7 @@ func (l *ledger) expire(now time.Time) {
 	for d, list := range l.old {
 		s := list[0]
 		over := s.load(slotUntil) <= now.UnixNano()
-		if s[2] != 0 {
+		if s.load(2) != 0 {
 			over = now.Sub(l.opened) > time.Hour
 		}
 		if over {
@@ -294,17 +327,20 @@ func (l *ledger) expire(now time.Time) {
 	}
 }
 
-// flush has the disk keep what the memory says.
-func (l *ledger) flush() {
+// flush has the disk keep what the memory says. It tells whether that is no use any more: the file was cut.
+func (l *ledger) flush() (cut bool) {
 	if l == nil {
-		return
+		return false
 	}
 	for i, c := range *l.chunks.Load() {
-		if err := c.flush(l.file, int64(i)*chunkSize); err != nil && !l.alarmed {
+		err := c.flush(l.file, int64(i)*chunkSize)
+		if err != nil && !l.alarmed {
 			l.alarmed = true
 			l.onEvent("counters_ledger_failed", err.Error())
 		}
+		cut = cut || errors.Is(err, errCut)
 	}
+	return cut
 }
 
 func (l *ledger) unmap() (err error) {

@@ -34,8 +34,45 @@ var budget = counter.Spec{Name: "budget", Algorithm: counter.Calendar, Limit: 10
 
 func spend(t testing.TB, c *counter.Counters, k *counter.Counter, n int64) {
 	t.Helper()
-	if s, ok := c.Take([]counter.Need{{Counter: k, N: n, Spend: true}}); !ok {
-		t.Fatalf("Take(%d): %+v, %+v", n, s, k.State())
+	for range 20 {
+		s, ok := c.Take([]counter.Need{{Counter: k, N: n, Spend: true}})
+		if ok {
+			return
+		}
+		if s.Retry != 200*time.Millisecond { // else Redis was not fast enough
+			t.Fatalf("Take(%d): %+v, %+v", n, s, k.State())
+		}
+		time.Sleep(s.Retry)
+	}
+	t.Fatalf("Take(%d): never", n)
+}
+
+// TestLedgerIsCut: when someone cuts the file, nothing more is kept, and the gateway goes on.
+func TestLedgerIsCut(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger")
+	var events told
+	c := open(t, counter.Options{Ledger: path, OnEvent: events.event})
+	k := c.Get(budget)
+	spend(t, c, k, 1)
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	other := budget
+	other.Name = "other"
+	spend(t, c, k, 1)
+	spend(t, c, c.Get(other), 1)
+	if s := k.State(); s.Used != 2 {
+		t.Errorf("%+v, want 2 used", s)
+	}
+	c.FlushLedger()
+	c.FlushLedger()
+	spend(t, c, k, 1)
+	c.Sweep()
+	if s := k.State(); s.Used != 3 {
+		t.Errorf("%+v, want 3 used", s)
+	}
+	if got := events.all(); got != "counters_ledger_failed" {
+		t.Errorf("events %q", got)
 	}
 }
 

@@ -23,7 +23,12 @@ func mapChunk(f *os.File, at int64) (*chunk, error) {
 	return &chunk{unsafe.Slice((*slot)(unsafe.Pointer(&b[0])), chunkSize/slotSize), b}, nil
 }
 
-func (c *chunk) flush(*os.File, int64) error { return unix.Msync(c.bytes, unix.MS_SYNC) }
+func (c *chunk) flush(f *os.File, at int64) error {
+	if stat, err := f.Stat(); err == nil && stat.Size() < at+chunkSize {
+		return errCut
+	}
+	return unix.Msync(c.bytes, unix.MS_SYNC)
+}
 
 func (c *chunk) unmap() error { return unix.Munmap(c.bytes) }
 

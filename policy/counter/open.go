@@ -59,6 +59,7 @@ func Open(o Options) (*Counters, error) {
 	c.ledger = openLedger(o.Ledger, c.start, o.OnEvent)
 	c.wg.Go(c.keep)
 	if c.far != nil {
+		c.far.peers = c.ledger.peers()
 		c.wg.Go(c.far.run)
 	}
 	return c, nil
@@ -113,8 +114,18 @@ func (c *Counters) keep() {
 		case <-timer.C:
 		}
 		c.sweep(n%60 == 0)
-		c.ledger.flush()
+		c.flush()
 	}
+}
+
+// flush has the disk keep the ledger, and does without one that was cut.
+func (c *Counters) flush() {
+	if !c.ledger.flush() {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = c.detach().close()
 }
 
 const (
@@ -160,7 +171,7 @@ func (c *Counters) sweepOne(now moment) {
 	k := c.list[c.cursor]
 	idle := k.held == 0 && k.pins == 0
 	if k.lease != nil {
-		idle = idle && !k.lease.active && now.mono-k.touched > int64(someIdle)
+		idle = idle && !k.lease.active && now.mono-k.touched > int64(someIdle) && !k.remembers(now)
 	} else {
 		idle = idle && k.meter.used(now) == 0
 	}
@@ -176,12 +187,7 @@ func (c *Counters) Stats() Stats {
 	defer c.mu.Unlock()
 	s := Stats{Counters: len(c.list), Direct: c.direct, Waited: c.waited}
 	if f := c.far; f != nil {
-		s.Syncs, s.Errors, s.Degraded = f.syncs.Load(), f.errors.Load(), f.open
-		for _, k := range f.active {
-			if k.lease.spent != k.lease.acked {
-				s.Unsent++
-			}
-		}
+		s.Syncs, s.Errors, s.Degraded, s.Unsent = f.syncs.Load(), f.errors.Load(), f.open, f.unsent
 	}
 	return s
 }
@@ -208,6 +214,11 @@ func (c *Counters) Close() error {
 	c.wg.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.detach().close()
+}
+
+// detach has nothing kept any more.
+func (c *Counters) detach() *ledger {
 	l := c.ledger
 	c.ledger = nil
 	for _, k := range c.list {
@@ -220,5 +231,5 @@ func (c *Counters) Close() error {
 			k.lease.slot, k.lease.orphans = nil, nil
 		}
 	}
-	return l.close()
+	return l
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"math"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +28,7 @@ type store struct {
 	prefix string
 	label  string
 	now    func() time.Time // nil: Redis's own clock
+	epoch  string           // a mark that is lost with the data, as it was last seen; of the far's goroutine
 }
 
 // quiet keeps the driver's own log off stderr: what fails is returned as well.
@@ -118,7 +120,8 @@ func (s *Spec) shape() string {
 
 var algorithms = [...]string{Sliding: "sliding", Token: "bucket", Leaky: "bucket", Calendar: "calendar", Level: "level"}
 
-// sync sends reports in one go and puts the answers into them. The error is that of any report.
+// sync sends reports in one go and puts the answers into them. The error is one that is not of a single report's own: Redis
+// is away, or serves nobody.
 func (s *store) sync(ctx context.Context, reports []report) error {
 	for i := range reports {
 		reports[i].problem = errors.New("not sent")
@@ -135,6 +138,7 @@ func (s *store) sync(ctx context.Context, reports []report) error {
 // send sends the reports that have no answer yet. unknown is that a node has no such script: it was restarted, or is new.
 func (s *store) send(ctx context.Context, reports []report) (unknown bool, err error) {
 	pipe := s.client.Pipeline()
+	mark := s.mark(ctx, pipe)
 	commands := make([]*redis.Cmd, len(reports))
 	for i := range reports {
 		if reports[i].problem != nil {
@@ -142,17 +146,34 @@ func (s *store) send(ctx context.Context, reports []report) (unknown bool, err e
 		}
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
+	err = s.see(mark)
 	for i, command := range commands {
 		if command == nil {
 			continue
 		}
 		reports[i].problem = reports[i].read(command)
 		if reports[i].problem != nil {
-			err = reports[i].problem
-			unknown = unknown || redis.HasErrorPrefix(err, "NOSCRIPT")
+			unknown = unknown || redis.HasErrorPrefix(reports[i].problem, "NOSCRIPT")
+			if !own(reports[i].problem) {
+				err = reports[i].problem
+			}
 		}
 	}
 	return unknown, err
+}
+
+// serves are the answers, or parts of them, of a Redis that serves nobody.
+var serves = []string{"NOSCRIPT", "OOM", "LOADING", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "MISCONF", "NOREPLICAS", "BUSY", "TRYAGAIN",
+	"NOAUTH", "NOPERM", "WRONGPASS", "max number of clients", "unknown command"}
+
+// own tells whether a report failed for itself alone, as it does when its key is not one of ours. That says nothing about
+// Redis, and others' counters go on.
+func own(err error) bool {
+	var reply redis.Error
+	if !errors.As(err, &reply) {
+		return errors.Is(err, errAnswer)
+	}
+	return !slices.ContainsFunc(serves, func(s string) bool { return strings.Contains(reply.Error(), s) })
 }
 
 func (s *store) load(ctx context.Context) error {
@@ -172,18 +193,18 @@ func (s *store) args(r *report) []any {
 	}
 	id := strconv.FormatUint(r.id, 16)
 	return []any{algorithms[spec.Algorithm], r.cap, r.limit, max(1, spec.Window.Microseconds()), id, s.label, r.seq, r.spent, r.acked,
-		r.have, r.held, r.want, r.need, r.least, r.ttl / 1e3, r.begin / 1e3, r.end / 1e3, r.window / 1e3, r.used, r.own, r.soon, now}
+		r.have, r.held, r.want, r.need, r.least, r.ttl / 1e3, r.begin / 1e3, r.end / 1e3, r.window / 1e3, r.used, r.own, r.soon, now, r.fresh / 1e3}
 }
 
 var errAnswer = errors.New("Redis gave an answer that cannot be read")
 
 // read takes an answer. Times come in microseconds.
 func (r *report) read(c *redis.Cmd) error {
-	list, err := c.Int64Slice()
-	if err != nil {
+	if err := c.Err(); err != nil {
 		return err
 	}
-	if len(list) != 10 {
+	list, err := c.Int64Slice()
+	if err != nil || len(list) != 10 {
 		return errAnswer
 	}
 	micro := func(n int64) int64 { return min(n, math.MaxInt64/1000) * 1000 }
@@ -192,6 +213,27 @@ func (r *report) read(c *redis.Cmd) error {
 	return nil
 }
 
-func (s *store) ping(ctx context.Context) error { return s.client.Ping(ctx).Err() }
+// look finds out whether Redis answers, and whether it still has its data.
+func (s *store) look(ctx context.Context) error {
+	pipe := s.client.Pipeline()
+	mark := s.mark(ctx, pipe)
+	_, _ = pipe.Exec(ctx)
+	return s.see(mark)
+}
+
+// mark asks for the mark, and makes one where there is none. In a cluster it tells of its own node alone.
+func (s *store) mark(ctx context.Context, pipe redis.Pipeliner) *redis.StringCmd {
+	key := s.prefix + "epoch"
+	pipe.SetNX(ctx, key, strconv.FormatUint(random(), 16), 0)
+	return pipe.Get(ctx, key)
+}
+
+func (s *store) see(mark *redis.StringCmd) error {
+	epoch, err := mark.Result()
+	if err == nil {
+		s.epoch = epoch
+	}
+	return err
+}
 
 func (s *store) close() error { return s.client.Close() }

@@ -3,6 +3,7 @@
 --   8 spent ever  9 of that acknowledged   10 have   11 held   12 want   13 somebody waits for   14 at least
 --   15 time to live   16 begin and 17 end of the calendar's window   18 window last seen   19 used in it
 --   20 used in it by this lease   21 will probably be used at once   22 now, or ""
+--   23 for so long data may be missing: Redis lost it
 -- Amounts are whole, times are microseconds. Nothing is lost or counted twice when reports are: spent is cumulative, and a
 -- report that was seen before, or that a later one has overtaken, changes nothing.
 local SUBS = 256
@@ -22,8 +23,12 @@ end
 local others, live, mine = 0, 1, nil
 local all = redis.call('HGETALL', leases)
 for i = 1, #all, 2 do
-  local s, c, lease, till, seen = string.match(all[i + 1], '^(%d+) (%d+) (%d+) (%d+) (%d+)')
+  local s, c, lease, till, seen, label = string.match(all[i + 1], '^(%d+) (%d+) (%d+) (%d+) (%d+)(.*)')
   lease, till, seen = tonumber(lease), tonumber(till), tonumber(seen)
+  if seen > now + 10000000 then -- the clock was ahead: the lease is as if reported now
+    till, seen = now + till - seen, now
+    redis.call('HSET', leases, all[i], string.format('%s %s %.0f %.0f %.0f%s', s, c, lease, till, seen, label))
+  end
   if all[i] == id then
     mine = {seq = tonumber(s), spent = tonumber(c), lease = lease}
   elseif seen < now - 3600000000 then
@@ -42,12 +47,23 @@ if mine then new = spent - mine.spent end
 -- What was used, by algorithm. add counts what is new; gone tells when some of what is used no longer is.
 local kept = redis.call('HMGET', state, 'u', 't', 'n', 'a', 'w', 'e', 'h', 'q', 'o')
 local used, hungry, quiet = tonumber(kept[1] or 0), tonumber(kept[7] or 0), tonumber(kept[8] or 0)
+if hungry > now + 1000000 then hungry = 0 end
+if quiet > now + 5000000 then
+  quiet = now + 1200000
+  redis.call('HSET', state, 'q', whole(quiet))
+end
 local add, gone, reset, keep = nil, nil, 0, 60000000
 local seen = 0
 if algorithm == 'sliding' then
   local sub = math.ceil(window / SUBS)
   local first, last = tonumber(kept[2] or 0), tonumber(kept[3] or 0)
   local at = math.max(math.floor(now / sub), last)
+  if last > math.floor(now / sub) + SUBS then -- the clock was ahead: all that was used is as if used now
+    redis.call('DEL', state)
+    at = math.floor(now / sub)
+    first, last = at, at
+    if used > 0 then redis.call('HSET', state, 'b' .. whole(at), whole(used)) end
+  end
   local oldest = at - SUBS
   if last < oldest then
     if used > 0 then redis.call('DEL', state) end
@@ -95,14 +111,13 @@ elseif algorithm == 'calendar' then
     begin, finish, used, sum = arg(16), arg(17), 0, nil
     redis.call('HDEL', state, 'o')
   end
-  if arg(18) == begin then
-    -- A Redis that lost its data does not begin anew. It leases nothing until all replicas told what they have.
-    if arg(19) > 0 and not kept[5] then
-      quiet, sum = now + 1200000, 0
-      redis.call('HSET', state, 'q', whole(quiet))
-    end
-    used = math.max(used, arg(19))
-  end
+  -- A Redis that lost its data does not begin anew. It leases nothing until all replicas told what they have.
+  local told = 0
+  if arg(18) == begin then told = arg(19) end
+  if not kept[5] and (told > 0 or arg(23) > 0) then quiet, sum = now + 1200000, 0 end
+  if arg(23) > 0 then quiet = math.max(quiet, now + arg(23)) end
+  if quiet > now then redis.call('HSET', state, 'q', whole(quiet)) end
+  used = math.max(used, told)
   seen = begin
   add = function()
     used = used + new

@@ -38,7 +38,7 @@ func (r *relay) count(data []byte, running int64) {
 		r.letters += measure(r.kind, data)
 	case r.complete(nil) || emptyChoices(data): // the usage, or what else follows the answer
 	default:
-		if r.add(max(r.gives(data, running), 1)) {
+		if r.add(r.gives(data, running)) {
 			r.stop(data)
 		}
 	}
@@ -49,7 +49,7 @@ func (r *relay) say(data, inner []byte) {
 	if !r.bounded() {
 		r.tokens++
 		r.letters += int64(len(inner))
-	} else if r.add(max(r.weigh(r.literal(aliasOf(inner))), 1)) {
+	} else if r.add(r.weigh(r.literal(aliasOf(inner)))) {
 		r.stop(data)
 	}
 }
@@ -57,7 +57,7 @@ func (r *relay) say(data, inner []byte) {
 // gives is how many tokens more the client has after an event.
 func (r *relay) gives(data []byte, running int64) int64 {
 	if running > 0 {
-		return running - r.tokens
+		return max(running-r.tokens, 1)
 	}
 	return r.weigh(r.texts(r.kind, data))
 }
@@ -74,8 +74,8 @@ func (r *relay) lastWords(data []byte, running int64) {
 		r.tokens++
 		r.letters += said
 	case r.complete(nil): // there is nothing left to cut
-		r.tokens += max(r.gives(data, running), 0)
-	case r.add(max(r.gives(data, running), 1)):
+		r.tokens += r.gives(data, running)
+	case r.add(r.gives(data, running)):
 		r.stop(data)
 	}
 }
@@ -239,7 +239,7 @@ func (t *translated) count(e *dialect.Event) (last bool) {
 		t.letters += int64(len(e.Text) - len(`""`))
 	case !t.bounded() || t.stopped:
 	case e.Type == dialect.Delta:
-		last = t.add(max(t.weigh(t.literal(e.Text[1:len(e.Text)-1])), 1))
+		last = t.add(t.weigh(t.literal(e.Text[1 : len(e.Text)-1])))
 	case e.Type == dialect.Open:
 		t.blocks = append(t.blocks, e.Index)
 		last = e.Kind == dialect.ToolUse && t.add(1) // its name

@@ -187,3 +187,32 @@ func TestCallersFault(t *testing.T) {
 		}
 	}
 }
+
+// The log says which failure it was in a word or two, never in the provider's sentences: they may repeat the prompt.
+func TestCauses(t *testing.T) {
+	c := clientOf(t, "sk_secret", nil)
+	var head fasthttp.ResponseHeader
+	const said = "what I was asked in confidence"
+	for want, e := range map[string]*wire.Error{
+		"provider answered 400 invalid_request_error string_above_max_length": c.refused(400, &head, []byte(`{"error":{"message":"`+said+`","type":"invalid_request_error","code":"string_above_max_length"}}`)),
+		"provider answered 422":                     c.refused(422, &head, []byte(`{"detail":[{"loc":["body"],"msg":"m","input":"`+said+`"}]}`)),
+		"provider answered 500":                     c.refused(500, &head, []byte(`<html>`+said+`</html>`)),
+		"provider answered 503":                     c.refused(503, &head, []byte(`{"error":{"message":"m","type":"`+said+`","code":"`+said+`"}}`)),
+		"provider answered 401":                     c.refused(401, &head, []byte(`{"error":{"message":"m","code":"sk_secret"}}`)),
+		"provider answered 429 tokens":              c.refused(429, &head, []byte(`{"error":{"message":"`+said+`","type":"tokens","code":42}}`)),
+		"provider answered 404 BadRequestError":     c.refused(404, &head, []byte(`{"object":"error","message":"`+said+`","type":"BadRequestError","code":400}`)),
+		"provider answered 200 server_error":        c.inStream([]byte(`{"error":{"message":"` + said + `","type":"server_error"}}`)),
+		"provider answered 200 rate_limit_exceeded": c.inStream([]byte(`{"type":"response.failed","response":{"error":{"code":"rate_limit_exceeded","message":"` + said + `"}}}`)),
+		"provider answered 413 request_too_large":   anthropicFault(c, 413, &head, []byte(`{"type":"error","error":{"type":"request_too_large","message":"`+said+`"}}`)),
+		"provider answered 200 overloaded_error":    c.messageFailure([]byte(`{"type":"error","error":{"type":"overloaded_error","message":"` + said + `"}}`)),
+		"provider answered 400 ValidationException": bedrockFault(c, 400, &head, []byte(`{"__type":"com.amazon.coral.service#ValidationException:http://internal/","message":"`+said+`"}`)),
+	} {
+		if cause := e.Err; cause == nil || !strings.HasSuffix(cause.Error(), want) || strings.Contains(cause.Error(), said) {
+			t.Errorf("%v, want %s", cause, want)
+		}
+	}
+	name, data, n, err := nextFrame(appendFrame(nil, "{}", stringHeader(":message-type", "error"), stringHeader(":error-code", "InternalFailure"), stringHeader(":error-message", said)))
+	if err == nil || err.Error() != "event stream: error InternalFailure" {
+		t.Errorf("%s %s %d %v", name, data, n, err)
+	}
+}

@@ -119,10 +119,11 @@ func (g *gauge) literal(inner string) int64 {
 	return int64(tokens.Count(inner))
 }
 
-// weigh makes tokens of the model of what was counted. What is lost by rounding in one event comes with the next.
+// weigh makes tokens of the model of what was counted in an event, which counts as one at least. What is lost by rounding
+// in one comes with the next.
 func (g *gauge) weigh(n int64) int64 {
 	before := scaled(g.vocab, g.plain)
-	g.plain += n
+	g.plain += max(n, 1)
 	return scaled(g.vocab, g.plain) - before
 }
 

@@ -235,7 +235,7 @@ func (c *Client) Do(call *Call, reply *wire.Reply) error {
 func (call *Call) waste(err error) {
 	var e *wire.Error
 	late := errors.As(err, &e) && e.Status == fasthttp.StatusGatewayTimeout
-	if !call.res.sent || err != ErrAborted && !late { //nolint:errorlint // it is not wrapped here
+	if !call.res.sent || err != ErrAborted && !late {
 		return
 	}
 	call.wasted.Estimated = true

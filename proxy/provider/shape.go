@@ -57,7 +57,7 @@ func plainEnd(kind wire.Kind, end []byte) bool {
 }
 
 func unimportant(end []byte) bool {
-	return !bytes.Contains(end, finishReason) && !bytes.Contains(end, errorWord) && wire.FindUsage(end) == nil
+	return !bytes.Contains(end, finishReason) && !bytes.Contains(end, errorWord) && !wire.HasUsage(end)
 }
 
 // measure is how many bytes of text an event says, as they are written.

@@ -159,7 +159,7 @@ func testFlood(t *testing.T, url string) {
 	}
 	for i := range 1000 { // one customer's network, and many strangers
 		s.Record(Entry{Kind: Denial, Action: "auth", From: fmt.Sprintf("2001:db8::%x", i)})
-		s.Record(Entry{Kind: Security, Action: "guard", From: fmt.Sprintf("198.51.%d.%d", i/256, i%256)})
+		s.Record(Entry{Kind: Security, Action: "guard", Tenant: fmt.Sprint("t", i%10), From: fmt.Sprintf("198.51.%d.%d", i/256, i%256)})
 		s.Record(Entry{Kind: Denial, Action: fmt.Sprint("made up ", i), From: "203.0.113.9"})
 	}
 	s.Record(Entry{Kind: Operation, Action: "work"})
@@ -182,13 +182,32 @@ func testFlood(t *testing.T, url string) {
 			t.Errorf("%+v", e)
 		}
 	}
-	if told != 13_001 || network != 2 || len(list) > len(first)+mostCounts+2 {
+	if told != 13_001 || network != 2 || len(list) > len(first)+mostCounts+4 {
 		t.Errorf("%d entries tell of %d", len(list), told)
 	}
 	clock.add(time.Second)
 	s.Record(denial) // the next minute
 	if again := entries(t, s, Filter{After: list[len(list)-1].Seq}); len(again) != 1 || again[0].Repeats != 0 {
 		t.Errorf("%+v", again)
+	}
+}
+
+// Strangers from many places, and a tenant's own keys, hide nothing of what others do.
+func TestFloodHidesNobody(t *testing.T) {
+	s, _ := clocked(t, "sqlite::memory:", time.Hour)
+	for i := range 1000 {
+		s.Record(Entry{Kind: Denial, Action: "auth", From: fmt.Sprintf("198.51.%d.%d", i/256, i%256)})
+		s.Record(Entry{Kind: Denial, Action: fmt.Sprint("made up ", i), From: "192.0.2.7"})
+		s.Record(Entry{Kind: Denial, Action: "auth", Actor: "loud/key", Tenant: "loud", From: fmt.Sprintf("203.0.%d.%d", i/256, i%256)})
+	}
+	s.Record(Entry{Kind: Denial, Action: "auth", Actor: "quiet/key", Tenant: "quiet", From: "192.0.2.1"})
+	if err := s.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for tenant, want := range map[string]int{"quiet": 1, "loud": mostOfOne} {
+		if n := len(entries(t, s, Filter{Tenant: tenant})); n != want {
+			t.Errorf("%d entries of %s, want %d", n, tenant, want)
+		}
 	}
 }
 

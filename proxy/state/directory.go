@@ -46,6 +46,7 @@ var (
 	ErrNoKey    = errors.New("no such key")
 	ErrChanged  = errors.New("it was changed meanwhile")
 	ErrEnded    = errors.New("the key has expired, was revoked or was replaced")
+	ErrFull     = errors.New("the tenant has too many keys that work")
 )
 
 // Revision is another number after each change of the directory, whoever made it.
@@ -81,30 +82,67 @@ func (s *Store) directory(ctx context.Context) (d Directory, err error) {
 }
 
 // AddTenant makes a tenant, whose name must be free. Keys of an earlier tenant of that name must not work any more: they
-// would be the new one's.
+// would be the new one's. What else the earlier one has left is forgotten, and its entries in the audit log are older than
+// the new one.
 func (s *Store) AddTenant(ctx context.Context, t Tenant, e Entry) error {
 	if !sayable(t.Name) || t.Name == "" {
 		return fmt.Errorf("tenant %q: that is no name", t.Name)
 	}
-	return s.change(ctx, e, func(ctx context.Context, tx *sql.Tx) error {
-		now := s.now()
-		left, err := working(ctx, tx, now, `tenant = $2`, t.Name)
+	return s.change(ctx, e, func(ctx context.Context, tx *sql.Tx, e *Entry) error {
+		left, err := working(ctx, tx, s.now(), `tenant = $2`, t.Name)
 		switch {
 		case err != nil:
 			return err
 		case left:
 			return fmt.Errorf("keys of a tenant %q: %w", t.Name, ErrExists)
 		}
+		if e.At, err = s.after(ctx, tx, t.Name); err != nil {
+			return err
+		}
 		n, err := affected(tx.ExecContext(ctx, `INSERT INTO tenants (name, config, created, updated) VALUES ($1, $2, $3, $3) ON CONFLICT DO NOTHING`,
-			t.Name, t.Config, millis(now)))
-		return none(n, err, "tenant", t.Name, ErrExists)
+			t.Name, t.Config, millis(e.At)))
+		if err = none(n, err, "tenant", t.Name, ErrExists); err != nil {
+			return err
+		}
+		return forget(ctx, tx, t.Name)
 	})
+}
+
+// after is now, or a moment after the last that the audit log tells of a tenant: clocks of gateways differ.
+func (s *Store) after(ctx context.Context, tx *sql.Tx, tenant string) (time.Time, error) {
+	var last int64
+	err := tx.QueryRowContext(ctx, `SELECT COALESCE(MAX(at), 0) FROM audit WHERE tenant = $1`, cut(tenant)).Scan(&last)
+	return date(max(millis(s.now()), last+1)), err
+}
+
+// forgotten is how many responses one transaction deletes: a tenant may have more than a server deletes within its patience.
+const forgotten = 4096
+
+// empty deletes most of a tenant's responses, so that little is left for the transaction that deletes the tenant.
+func (s *Store) empty(ctx context.Context, tenant string) error {
+	for n := int64(forgotten); n == forgotten; {
+		err := s.write(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+			n, err = affected(tx.ExecContext(ctx, `DELETE FROM responses WHERE id IN (SELECT id FROM responses WHERE tenant = $1 LIMIT $2)
+				AND EXISTS (SELECT 1 FROM tenants WHERE name = $1)`, tenant, forgotten))
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget deletes what was said to a tenant and is kept.
+func forget(ctx context.Context, tx *sql.Tx, tenant string) error {
+	_, err := tx.ExecContext(ctx, `DELETE FROM responses WHERE tenant = $1`, tenant)
+	return err
 }
 
 // ReviseTenant gives a tenant another config in place of the one it was. If that has changed meanwhile, perhaps by another
 // replica, the error is ErrChanged.
 func (s *Store) ReviseTenant(ctx context.Context, name string, was, config []byte, e Entry) error {
-	return s.change(ctx, e, func(ctx context.Context, tx *sql.Tx) error {
+	return s.change(ctx, e, func(ctx context.Context, tx *sql.Tx, _ *Entry) error {
 		known, err := exists(ctx, tx, `SELECT 1 FROM tenants WHERE name = $1`, name)
 		if err != nil {
 			return err
@@ -118,23 +156,30 @@ func (s *Store) ReviseTenant(ctx context.Context, name string, was, config []byt
 	})
 }
 
-// DeleteTenant deletes a tenant and its keys.
+// DeleteTenant deletes a tenant, its keys and its stored responses.
 func (s *Store) DeleteTenant(ctx context.Context, name string, e Entry) error {
-	return s.change(ctx, e, func(ctx context.Context, tx *sql.Tx) error {
+	if err := s.empty(ctx, name); err != nil {
+		return err
+	}
+	return s.change(ctx, e, func(ctx context.Context, tx *sql.Tx, _ *Entry) error {
 		n, err := affected(tx.ExecContext(ctx, `DELETE FROM tenants WHERE name = $1`, name))
 		if err = none(n, err, "tenant", name, ErrNoTenant); err != nil {
 			return err
 		}
-		_, err = tx.ExecContext(ctx, `DELETE FROM keys WHERE tenant = $1`, name)
-		return err
+		if _, err = tx.ExecContext(ctx, `DELETE FROM keys WHERE tenant = $1`, name); err != nil {
+			return err
+		}
+		return forget(ctx, tx, name)
 	})
 }
 
-// change makes a change of the directory: with its revision and its entry in the audit log, or not at all.
-func (s *Store) change(ctx context.Context, e Entry, do func(context.Context, *sql.Tx) error) error {
+// change makes a change of the directory: with its revision and its entry in the audit log, or not at all. What is changed may
+// have the entry tell another time.
+func (s *Store) change(ctx context.Context, e Entry, do func(context.Context, *sql.Tx, *Entry) error) error {
 	e.bound(s.now())
 	return s.writeInTurn(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		if err := do(ctx, tx); err != nil {
+		e := e // a transaction that fails is made again
+		if err := do(ctx, tx, &e); err != nil {
 			return err
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE tally SET directory = directory + 1`); err != nil {

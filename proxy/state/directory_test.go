@@ -161,6 +161,87 @@ func testNamesAreFreeAgain(t *testing.T, url string) {
 	}
 }
 
+// A tenant that is deleted leaves nothing to the next one of its name: not what was said to it, nor its place in the audit log.
+func TestTenantMadeAnew(t *testing.T) { both(t, testTenantMadeAnew) }
+
+func testTenantMadeAnew(t *testing.T, url string) {
+	s, clock := clocked(t, url, time.Hour)
+	ctx := t.Context()
+	kept := func(id, tenant string) error {
+		return s.Put(ctx, &Response{ID: id, Tenant: tenant, Body: []byte("{}"), Created: clock.now()})
+	}
+	add := func() error {
+		return s.AddTenant(ctx, Tenant{Name: "acme", Config: []byte("{}")}, Entry{Action: "create", Tenant: "acme"})
+	}
+	if err := errors.Join(add(), kept("resp_1", "acme"), kept("resp_2", "other"), s.DeleteTenant(ctx, "nobody", Entry{})); !errors.Is(err, ErrNoTenant) {
+		t.Fatal(err)
+	}
+	if _, err := s.Get(ctx, "acme", "resp_1"); err != nil {
+		t.Error(err)
+	}
+	if err := s.DeleteTenant(ctx, "other", Entry{}); !errors.Is(err, ErrNoTenant) { // it may stand in the configuration
+		t.Error(err)
+	}
+	if err := s.DeleteTenant(ctx, "acme", Entry{Action: "delete", Tenant: "acme"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, ok, err := s.Owner(ctx, "resp_1"); ok || err != nil {
+		t.Errorf("the response of a tenant that is gone is there: %v", err)
+	}
+	if err := kept("resp_3", "acme"); err != nil { // of a request that was under way
+		t.Fatal(err)
+	}
+	s.Record(Entry{Kind: Denial, Tenant: "acme", Action: "late", At: clock.now().Add(time.Minute)}) // by a gateway whose clock goes ahead
+	if err := errors.Join(s.Flush(ctx), add()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Get(ctx, "acme", "resp_3"); !errors.Is(err, ErrUnknown) {
+		t.Errorf("the new tenant has what was said to the old one: %v", err)
+	}
+	if _, err := s.Get(ctx, "other", "resp_2"); err != nil {
+		t.Errorf("another tenant's response is gone: %v", err)
+	}
+	own := entries(t, s, Filter{Tenant: "acme", Since: directory(t, s).Tenants[0].Created})
+	if len(own) != 1 || own[0].Action != "create" {
+		t.Errorf("what the log tells of the new tenant: %+v", own)
+	}
+}
+
+// There is an end to a tenant's keys: of those that work, and of those that are kept to be listed.
+func TestTooManyKeys(t *testing.T) { both(t, testTooManyKeys) }
+
+func testTooManyKeys(t *testing.T, url string) {
+	s, clock := clocked(t, url, time.Hour)
+	s.mostKeys = 3
+	n := 0
+	add := func(tenant string) error {
+		n++
+		clock.add(time.Second)
+		return s.AddKey(t.Context(), newKey(fmt.Sprint("k", n), tenant), true, Entry{})
+	}
+	if err := errors.Join(add("a"), add("a"), add("b"), add("a")); err != nil {
+		t.Fatal(err)
+	}
+	rotated := s.RotateKey(t.Context(), "k1", newKey("r1", "a"), clock.now().Add(time.Hour), Entry{})
+	if err := add("a"); !errors.Is(err, ErrFull) || !errors.Is(rotated, ErrFull) || add("b") != nil {
+		t.Errorf("a fourth key that works: %v, rotated %v", err, rotated)
+	}
+	for i := range 5 { // makes a key and revokes it, again and again
+		if err := errors.Join(s.RevokeKey(t.Context(), []string{"k1", "k7", "k8", "k9", "k10"}[i], Entry{}), add("a")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var left []string
+	for _, k := range directory(t, s).Keys {
+		if k.Tenant == "a" {
+			left = append(left, k.ID)
+		}
+	}
+	if fmt.Sprint(left) != "[k2 k4 k8 k9 k10 k11]" {
+		t.Errorf("there are %v", left)
+	}
+}
+
 func TestBadKeys(t *testing.T) {
 	s := opened(t, "sqlite::memory:")
 	for name, spoil := range map[string]func(*Key){

@@ -9,12 +9,14 @@ import (
 
 // Of denials and security events only the first of each source is recorded at once. What it repeats within the minute is
 // counted and becomes one entry at its end. Whoever comes when many sources have been seen is only counted, by action: from
-// many addresses, too, a flood writes so much a minute and no more.
+// many addresses, too, a flood writes so much a minute and no more. Neither strangers nor the keys of one tenant can take all
+// the places, so that nobody hides behind his own flood what others do.
 
 const (
 	floodLasts  = time.Minute
-	mostSources = 64 // that have an entry of their own
-	mostCounts  = 96
+	mostSources = 64 // that have an entry of their own,
+	mostOfOne   = 16 // of one tenant, or of strangers
+	mostCounts  = 32 // of those who came too late, by action
 )
 
 // flood counts. Its zero value is ready.
@@ -22,6 +24,8 @@ type flood struct {
 	mu    sync.Mutex
 	began time.Time
 	seen  map[source]*Entry // what will be recorded when the minute ends, if it has repeats
+	own   int               // sources that have an entry of their own,
+	each  map[string]int    // of a tenant
 }
 
 // source is what makes entries the like of each other.
@@ -38,12 +42,14 @@ func (f *flood) admit(e *Entry, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.seen) == 0 {
-		f.seen, f.began = map[source]*Entry{}, now
+		f.seen, f.own, f.each, f.began = map[source]*Entry{}, 0, map[string]int{}, now
 	}
 	of := source{e.Kind, e.Actor, e.Action, e.Tenant, network(e.From)}
 	like, again := f.seen[of]
-	if !again && len(f.seen) < mostSources {
+	if !again && f.own < mostSources && f.each[of.tenant] < mostOfOne {
 		f.seen[of] = of.entry()
+		f.own++
+		f.each[of.tenant]++
 		return true
 	}
 	if !again {
@@ -57,7 +63,7 @@ func (f *flood) admit(e *Entry, now time.Time) bool {
 // others is the count of sources that came too late.
 func (f *flood) others(of source) *Entry {
 	of = source{kind: of.kind, action: of.action}
-	if f.seen[of] == nil && len(f.seen) >= mostCounts {
+	if f.seen[of] == nil && len(f.seen)-f.own >= mostCounts {
 		of.action = ""
 	}
 	if f.seen[of] == nil {

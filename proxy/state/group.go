@@ -16,14 +16,31 @@ var errOneFailed = errors.New("one of a group failed")
 // breath is what the other of a deadlock needs to end before it is met again.
 const breath = 20 * time.Millisecond
 
-// commit makes a group of changes in one transaction, after those that failed before. One that fails, or whose caller has
-// left, does not hold up the others: they are then made once more, each where it can be taken back alone. It is rare that one
-// fails, and to prepare for it would cost two more round trips each.
+// commit makes a group of changes after those that failed before, in as many transactions as it takes: what has piled up in
+// an outage may be more than one can make in its time. With the first that fails it ends, and so does the store's patience.
 func (s *Store) commit(group []*write) {
 	group = append(s.failed.writes, group...)
+	s.failed.writes = nil
 	ctx, cancel := s.within(s.ctx)
 	defer cancel()
-	outcome := make([]error, len(group))
+	var err error
+	for len(group) > 0 {
+		part := group[:min(len(group), s.failed.most())]
+		group = group[len(part):]
+		outcome := make([]error, len(part))
+		if err == nil {
+			err = s.together(ctx, part, outcome)
+			s.failed.learn(err)
+		}
+		s.settle(part, outcome, err)
+	}
+	s.failed.rest(err)
+}
+
+// together makes changes in one transaction. One that fails, or whose caller has left, does not hold up the others: they are
+// then made once more, each where it can be taken back alone. It is rare that one fails, and to prepare for it would cost two
+// more round trips each.
+func (s *Store) together(ctx context.Context, group []*write, outcome []error) error {
 	err := s.try(ctx, group, outcome, s.plainly)
 	if errors.Is(err, errOneFailed) {
 		if s.passing(err) {
@@ -34,7 +51,11 @@ func (s *Store) commit(group []*write) {
 	if err != nil {
 		err = fmt.Errorf("state database: %w", outOfTime(ctx, err))
 	}
-	s.failed.writes = nil
+	return err
+}
+
+// settle tells those who wait how it went. What nobody waits for is kept if the transaction failed.
+func (s *Store) settle(group []*write, outcome []error, err error) {
 	for i, w := range group {
 		switch {
 		case w.ctx != nil:
@@ -45,7 +66,6 @@ func (s *Store) commit(group []*write) {
 			s.drop(w, outcome[i])
 		}
 	}
-	s.failed.rest(err)
 }
 
 type making func(context.Context, *sql.Tx, *write) (own, all error)

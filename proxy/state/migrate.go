@@ -76,6 +76,7 @@ var migrations = []migration{
 		before  BLOB,
 		after   BLOB
 	);
+	CREATE INDEX responses_tenant ON responses (tenant);
 	CREATE INDEX audit_at ON audit (at);
 	CREATE INDEX audit_tenant ON audit (tenant, seq);
 	CREATE TABLE once (

@@ -72,3 +72,18 @@ func testOnceIsAgain(t *testing.T, url string) {
 	clock.add(time.Hour + onceKept)
 	eventually(t, func() bool { return rows() == 0 })
 }
+
+// Who asks until a time that has been takes nothing from whoever asks next, and learns whether the key is anyone's.
+func TestOnceAsks(t *testing.T) { both(t, testOnceAsks) }
+
+func testOnceAsks(t *testing.T, url string) {
+	s, past := opened(t, url), time.Unix(0, 0)
+	for i, step := range []struct {
+		until time.Time
+		want  bool
+	}{{past, true}, {past, true}, {time.Now().Add(time.Hour), true}, {past, false}, {time.Now().Add(time.Hour), false}} {
+		if got, err := s.Once(t.Context(), "a", step.until); got != step.want || err != nil {
+			t.Errorf("step %d: %t, %v", i, got, err)
+		}
+	}
+}

@@ -1,20 +1,23 @@
 package state
 
 import (
+	"context"
 	"errors"
+	"math/bits"
 	"slices"
 	"time"
 )
 
 // Writes that nobody waits for are tried again when their transaction fails: a database that stalls for a moment must not
-// cost what they say. They come first in every transaction that follows, so that order holds: what a Delete has deleted
-// does not come back. Those who wait never wait for more than the attempt that is under way.
+// cost what they say. They come before all that follows, so that order holds: what a Delete has deleted does not come back.
+// Those who wait never wait for more than the attempt that is under way.
 
 // backlog is what was posted and has failed. Only the goroutine that writes uses it.
 type backlog struct {
 	writes []*write
 	due    <-chan time.Time // of the next attempt; nil: nothing has failed
 	pause  time.Duration
+	halved int // how often the size of a transaction was, because one that large was too slow
 }
 
 const (
@@ -76,6 +79,20 @@ func (s *Store) keep(w *write) {
 	s.failed.writes = append(s.failed.writes, w)
 }
 
+// most is how many writes one transaction may have.
+func (b *backlog) most() int { return max(grouped>>b.halved, 1) }
+
+// learn makes transactions smaller when one took too long, and larger again when one did not: on a server that is slow or far
+// away some size can be written, and then all can.
+func (b *backlog) learn(err error) {
+	switch {
+	case err == nil:
+		b.halved, b.pause = max(b.halved-1, 0), 0
+	case errors.Is(err, context.DeadlineExceeded):
+		b.halved = min(b.halved+1, bits.Len(grouped))
+	}
+}
+
 // rest waits longer after each failure.
 func (b *backlog) rest(err error) {
 	if err == nil || len(b.writes) == 0 {
@@ -86,7 +103,7 @@ func (b *backlog) rest(err error) {
 	b.due = time.After(b.pause)
 }
 
-// finish writes what is left, all at once: a database that stalls must not hold up the end for long.
+// finish writes what is left, at one go: a database that stalls must not hold up the end for long.
 func (s *Store) finish() {
 	group := s.counted(true)
 	if len(s.queue) > 0 {

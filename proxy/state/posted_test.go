@@ -1,8 +1,12 @@
 package state
 
 import (
+	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -136,5 +140,51 @@ func testRememberAnothers(t *testing.T, url string) {
 	}
 	if s.Dropped() != 1 || len(told) != 1 || !strings.Contains(told[0].Error(), "resp_1 is another tenant's") || !known(t, s, "resp_2") {
 		t.Errorf("%d dropped, told %v", s.Dropped(), told)
+	}
+}
+
+// What piled up in an outage is more than a slow server can write in one transaction, and is written all the same, in order.
+func TestBacklogOfASlowServer(t *testing.T) {
+	s := opened(t, "sqlite:"+file(t))
+	var down atomic.Bool
+	down.Store(true)
+	errDown, passing := errors.New("down"), s.passing
+	s.passing = func(err error) bool {
+		return errors.Is(err, errDown) || errors.Is(err, context.DeadlineExceeded) || passing(err)
+	}
+	const many, room = queued - 24, 10 // so many writes in a transaction is what the server can do in its time
+	var current *sql.Tx
+	made, last := 0, -1
+	slow := func(ctx context.Context, tx *sql.Tx, n int) error {
+		if down.Load() {
+			return errDown
+		}
+		if tx != current {
+			current, made = tx, 0
+		}
+		if made++; made > room {
+			return context.DeadlineExceeded
+		}
+		if n > last+1 {
+			t.Errorf("%d is written after %d", n, last)
+		}
+		last = n
+		return put(ctx, tx, &Response{ID: fmt.Sprint("resp_", n), Tenant: "a"})
+	}
+	for n := range many {
+		s.post(&write{lost: &s.dropped, do: func(ctx context.Context, tx *sql.Tx) error { return slow(ctx, tx, n) }})
+	}
+	if err := s.Flush(t.Context()); !errors.Is(err, errDown) {
+		t.Fatalf("the database is not down: %v", err)
+	}
+	down.Store(false)
+	tries := 1
+	for ; s.Flush(t.Context()) != nil && tries < 1000; tries++ {
+	}
+	if n := count(t, s); n != many || s.Dropped() != 0 {
+		t.Errorf("%d of %d are written after %d tries, %d dropped", n, many, tries, s.Dropped())
+	}
+	if last != many-1 {
+		t.Errorf("the last one written is %d", last)
 	}
 }

@@ -33,6 +33,8 @@ type Store struct {
 	retain  atomic.Int64 // how long audit entries are kept, a time.Duration; 0: for ever
 	now     func() time.Time
 	every   time.Duration // between two looks for what has expired
+
+	mostKeys int // of a tenant
 }
 
 // write is one change that waits for its transaction. It may be made more than once: in a transaction that fails, and again
@@ -76,7 +78,7 @@ func open(ctx context.Context, url string, now func() time.Time, every time.Dura
 		return nil, &openError{e.name, err}
 	}
 	s := &Store{
-		engine: e, now: now, every: every, ctx: context.WithoutCancel(ctx),
+		engine: e, now: now, every: every, mostKeys: mostKeys, ctx: context.WithoutCancel(ctx),
 		queue: make(chan *write, queued), quit: make(chan struct{}), ended: make(chan struct{}),
 	}
 	go s.run()

@@ -83,8 +83,8 @@ func FindUsage(answer []byte) []byte {
 		return nil
 	}
 	// The member nearly always stands near the end: then reading from there on is enough.
-	if v := gjson.Parse(alias(answer[at:])); v.IsObject() && closesOne(answer[at+len(v.Raw):]) {
-		return answer[at : at+len(v.Raw)]
+	if n := outermost(answer[at:]); n > 0 {
+		return answer[at : at+n]
 	}
 	v := gjson.Get(alias(answer), "usage")
 	if !v.IsObject() {
@@ -95,6 +95,9 @@ func FindUsage(answer []byte) []byte {
 	}
 	return answer[v.Index : v.Index+len(v.Raw)]
 }
+
+// HasUsage tells whether a usage object may stand in an answer, or in a part of one.
+func HasUsage(answer []byte) bool { return lastUsage(answer) >= 0 }
 
 // FindLastUsage is FindUsage for a whole answer, where the member nearly always stands near the end: it looks there first,
 // from the back, and has not read the rest.

@@ -7,14 +7,14 @@ import (
 
 func TestFindTier(t *testing.T) {
 	for answer, want := range map[string]Tier{
-		`{"choices":[],"service_tier":"flex"}`:                                      TierFlex,
-		`{"service_tier" : "priority", "choices":[{"index":0}],"usage":{"x":"a}"}}`: TierPriority,
-		`{"choices":[],"service_tier":"default"}`:                                   TierStandard,
-		`{"choices":[],"service_tier":"scale"}`:                                     TierStandard,
-		`{"choices":[],"service_tier":null}`:                                        TierUnsaid,
-		`{"choices":[],"service_tier":"auto"}`:                                      TierUnsaid,
-		`{"choices":[],"service_tier":5}`:                                           TierUnsaid,
-		`{"choices":[]}`: TierUnsaid,
+		`{"choices":[],"service_tier":"flex"}`:                                                               TierFlex,
+		`{"service_tier" : "priority", "choices":[{"index":0}],"usage":{"x":"a}"}}`:                          TierPriority,
+		`{"choices":[],"service_tier":"default"}`:                                                            TierStandard,
+		`{"choices":[],"service_tier":"scale"}`:                                                              TierStandard,
+		`{"choices":[],"service_tier":null}`:                                                                 TierUnsaid,
+		`{"choices":[],"service_tier":"auto"}`:                                                               TierUnsaid,
+		`{"choices":[],"service_tier":5}`:                                                                    TierUnsaid,
+		`{"choices":[]}`:                                                                                     TierUnsaid,
 		`{"choices":[{"message":{"content":"\"service_tier\":\"flex\""}}]}`:                                  TierUnsaid,
 		`{"choices":[{"message":{"content":"service_tier"}}]}`:                                               TierUnsaid,
 		`{"metadata":{"service_tier":"flex"}}`:                                                               TierUnsaid,
@@ -25,8 +25,8 @@ func TestFindTier(t *testing.T) {
 		`{"type":"message","usage":{"output_tokens":1,"service_tier":"priority"}}`:                           TierPriority,
 		`{"type":"message_start","message":{"usage":{"service_tier":"standard"}}}`:                           TierStandard,
 		`{"type":"message_start","message":{"content":[{"input":{"service_tier":"flex"}}]}}`:                 TierUnsaid,
-		`{"service_tier":"flex`: TierUnsaid,
-		``:                      TierUnsaid,
+		`{"service_tier":"flex`:                                                                              TierUnsaid,
+		``:                                                                                                   TierUnsaid,
 	} {
 		if got := FindTier([]byte(answer)); got != want {
 			t.Errorf("%s: %d, want %d", answer, got, want)

@@ -1,0 +1,60 @@
+package proxy
+
+import (
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+
+	"jarvis-gateway/policy"
+	counting "jarvis-gateway/policy/counter"
+	"jarvis-gateway/proxy/wire"
+)
+
+// faulty is a stream with a bug where it is asked what it has cost.
+type faulty struct {
+	io.Reader
+	closed int
+}
+
+func (f *faulty) Usage() wire.Usage { panic("the sum is lost") }
+func (f *faulty) Close() error      { f.closed++; return nil }
+
+// A bug while a request is settled costs its line; what it held is free again, and nothing else is hurt.
+func TestPanicAtTheEnd(t *testing.T) {
+	counters, err := counting.Open(counting.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = counters.Close() }() // it keeps nothing
+	gate, err := policy.New(policy.Setup{Counters: counters, Tenants: map[string]policy.Tenant{
+		"acme": {Keys: []policy.Key{{Name: "main", Key: keyOf("main")}}, Limits: policy.Limits{Concurrency: 1}}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	access := NewAccessLog(io.Discard)
+	defer access.Close()
+	var log syncText
+	server := &Server{access: access, log: slog.New(slog.NewJSONHandler(&log, nil))}
+	before := counted(t, panics.WithLabelValues())
+	for range 3 { // the one place is free each time
+		stream := &faulty{}
+		x := &exchange{conn: &conn{server: server}, ctx: &fasthttp.RequestCtx{}, ep: posts["/v1/chat/completions"], open: true, tally: tally{came: true}}
+		if x.caller, err = gate.Identify([]byte(keyOf("main")), x.start); err != nil {
+			t.Fatal(err)
+		}
+		x.call.Body, x.reply.Stream = &x.body, stream
+		if err := gate.Admit(x.caller, &policy.Ask{Model: "chat"}, &x.grant); err != nil {
+			t.Fatal(err)
+		}
+		inFlight.Add(1)
+		if err := x.CloseWithError(nil); err != nil || x.open || stream.closed == 0 || x.ctx != nil {
+			t.Errorf("%v, open %t, closed %d times", err, x.open, stream.closed)
+		}
+	}
+	if n := counted(t, panics.WithLabelValues()) - before; n != 3 || strings.Count(log.String(), "the sum is lost") != 3 {
+		t.Errorf("%v panics counted: %s", n, log.String())
+	}
+}
