@@ -25,6 +25,8 @@ type Grant struct {
 	most   int64 // tokens of the answer that the client lets come; 0: as many as the model gives
 	capped int64 // what max_tokens is clamped to, 0: as the client says
 	strict bool  // a budget bounds it
+	lost   int64 // tokens of attempts that came to nothing, and
+	wasted int64 // what they cost
 
 	mention // of the request's body
 }
@@ -209,10 +211,13 @@ func (r *Grant) reach(prompt, output int64) bool {
 	return true
 }
 
+// Lost notes what attempts that came to nothing have cost so far, so that what is held covers it too.
+func (r *Grant) Lost(tokens int64, cost wire.Money) { r.lost, r.wasted = tokens, int64(cost) }
+
 // Aim makes the holds fit another target, before it is asked: its prices, how long its answers may be, and whether its
 // streams can be cut. It is an error, after which a cheaper target may still be tried, when the budget does not cover it.
 func (r *Grant) Aim(tariff Tariff, served string, cuttable bool) error {
-	if r.habit == nil || tariff == r.ask.Tariff && cuttable == r.ask.Cuttable {
+	if r.habit == nil || tariff == r.ask.Tariff && cuttable == r.ask.Cuttable && r.lost == 0 && r.wasted == 0 {
 		return nil
 	}
 	r.ask.Tariff, r.ask.Served, r.ask.Cuttable = tariff, served, cuttable

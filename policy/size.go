@@ -183,10 +183,10 @@ func (r *Grant) top() int64 {
 // price is what tokens are in the units of a limit, at most.
 func (r *Grant) price(l *limit, prompt, output int64) int64 {
 	if l.unit == Tokens {
-		return prompt + output
+		return prompt + output + r.lost
 	}
 	if r.ask.Tariff == nil {
-		return 0
+		return r.wasted
 	}
 	u := r.ask.Units
 	u.Prompt = prompt
@@ -194,7 +194,7 @@ func (r *Grant) price(l *limit, prompt, output int64) int64 {
 	if r.hour {
 		u.CacheWrite1h = prompt
 	}
-	return int64(r.ask.Tariff.Cost(u)) + mulDiv(output, r.ask.Tariff.OutputRate(prompt), million)
+	return r.wasted + int64(r.ask.Tariff.Cost(u)) + mulDiv(output, r.ask.Tariff.OutputRate(prompt), million)
 }
 
 // entry is what is held at least of what may cost anything: else who has used all of a limit would be let in on and on by an

@@ -96,6 +96,13 @@ func TestAimHoldsForTheNextTarget(t *testing.T) {
 		t.Errorf("a target that the budget cannot pay: %v", err)
 	}
 	r.Settle(wire.Usage{}, 0, false)
+	r = admitted(t, g, c, Ask{Model: "chat", Tariff: cheap, Prompt: 1000, Answers: true, Cap: 100})
+	before := g.left(t, c, Spend)
+	r.Lost(1000, 50_000)
+	if err := r.Aim(cheap, "cheap", false); err != nil || g.left(t, c, Spend) > before-50_000 {
+		t.Errorf("what an attempt cost in vain is not held: %d are left of %d, %v", g.left(t, c, Spend), before, err)
+	}
+	r.Settle(wire.Usage{}, 0, false)
 	if left := g.left(t, c, Spend); left != 100_000_000 {
 		t.Errorf("%d are left when nothing was used", left)
 	}

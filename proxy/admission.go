@@ -159,6 +159,7 @@ func (x *exchange) aim(t *router.Target) (err error) {
 		return err
 	}
 	x.cost, x.priced = found.price, found.known
+	x.grant.Lost(x.tally.lost.Total(), x.tally.wasted)
 	if err = x.grant.Aim(found.dearest(x.body.Tier()), x.modelOf(t), x.cuttable(t)); err != nil {
 		return err
 	}
