@@ -46,6 +46,9 @@ type Leaving interface {
 	LetGo() bool
 }
 
+// Limited tells whether any limit bounds the caller: for others there is nothing to admit.
+func (c *Caller) Limited() bool { return len(c.scopes) > 0 || c.tenant.users != nil }
+
 // Metered tells whether any limit on tokens or money bounds the caller, so that what a request will need must be known.
 func (c *Caller) Metered() bool {
 	for _, s := range c.scopes {

@@ -8,7 +8,8 @@ import (
 	"jarvis-gateway/proxy/wire"
 )
 
-// Grant is an admitted request: what it holds of the limits, until Settle. Its memory is used again by the next request.
+// Grant is an admitted request: what it holds of the limits, until Settle. Its memory is used again by the next request. The nil
+// Grant is that of a caller without limits.
 type Grant struct {
 	gate   *Gate
 	caller *Caller
@@ -148,10 +149,15 @@ func (r *Grant) need(h *hold) int64 {
 }
 
 // Cap is what max_tokens must be set to, 0 where the client's own will do, and how many tokens the prompt is taken to have.
-func (r *Grant) Cap() (most, prompt int64) { return r.capped, r.guess }
+func (r *Grant) Cap() (most, prompt int64) {
+	if r == nil {
+		return 0, 0
+	}
+	return r.capped, r.guess
+}
 
 // Meter tells whether a stream must be counted while it goes on: see More.
-func (r *Grant) Meter() bool { return r.strict && r.cuttable() }
+func (r *Grant) Meter() bool { return r != nil && r.strict && r.cuttable() }
 
 // More is called by a stream that has given so many tokens of answer. It returns how many it may give. Where the budget
 // covers all that the client lets come, the provider keeps the bound, whose count is the one that matters.
@@ -212,12 +218,16 @@ func (r *Grant) reach(prompt, output int64) bool {
 }
 
 // Lost notes what attempts that came to nothing have cost so far, so that what is held covers it too.
-func (r *Grant) Lost(tokens int64, cost wire.Money) { r.lost, r.wasted = tokens, int64(cost) }
+func (r *Grant) Lost(tokens int64, cost wire.Money) {
+	if r != nil {
+		r.lost, r.wasted = tokens, int64(cost)
+	}
+}
 
 // Aim makes the holds fit another target, before it is asked: its prices, how long its answers may be, and whether its
 // streams can be cut. It is an error, after which a cheaper target may still be tried, when the budget does not cover it.
 func (r *Grant) Aim(tariff Tariff, served string, cuttable bool) error {
-	if r.habit == nil || tariff == r.ask.Tariff && cuttable == r.ask.Cuttable && r.lost == 0 && r.wasted == 0 {
+	if r == nil || r.habit == nil || tariff == r.ask.Tariff && cuttable == r.ask.Cuttable && r.lost == 0 && r.wasted == 0 {
 		return nil
 	}
 	r.ask.Tariff, r.ask.Served, r.ask.Cuttable = tariff, served, cuttable
@@ -236,6 +246,9 @@ func (r *Grant) Aim(tariff Tariff, served string, cuttable bool) error {
 // Settle ends the holds and counts what was really used. It does so once; the zero Grant has none. reported tells that the
 // provider itself said what was used, so that there is something to learn.
 func (r *Grant) Settle(u wire.Usage, cost wire.Money, reported bool) {
+	if r == nil {
+		return
+	}
 	for i := range r.holds {
 		h := &r.holds[i]
 		switch h.limit.unit {
@@ -302,11 +315,11 @@ func (r *Grant) Standing(unit Unit) (tightest Standing, ok bool) {
 }
 
 // Bounded tells whether any limit holds for the request.
-func (r *Grant) Bounded() bool { return len(r.holds) > 0 }
+func (r *Grant) Bounded() bool { return r != nil && len(r.holds) > 0 }
 
 // Warning names a budget of which most is used, as headers say it; false where there is none.
 func (r *Grant) Warning(now time.Time) (name string, percent int, ok bool) {
-	if r.caller == nil || !r.strict {
+	if r == nil || r.caller == nil || !r.strict {
 		return "", 0, false
 	}
 	return warning(r.caller.scopes, now)

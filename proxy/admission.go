@@ -19,6 +19,9 @@ const mostDowngrades = 3
 
 // admit holds what the request needs of its caller's limits, and goes to another model where a limit says so.
 func (x *exchange) admit() error {
+	if !x.limited() {
+		return nil
+	}
 	last := false
 	for hops := 0; ; hops++ {
 		a := policy.Ask{Model: x.route.Name, Habit: x.route.Name, Last: last || hops == mostDowngrades, Waiting: &x.abort}
@@ -30,7 +33,7 @@ func (x *exchange) admit() error {
 				return err
 			}
 		}
-		err := x.g.Gate.Admit(x.caller, &a, &x.grant)
+		err := x.g.Gate.Admit(x.caller, &a, x.grant)
 		if err != nil && x.abort.Fired() {
 			return provider.ErrAborted
 		}
@@ -45,6 +48,17 @@ func (x *exchange) admit() error {
 		}
 		x.route, x.model, x.lesser, x.lessened = route, model, lesser.Model, true
 	}
+}
+
+// limited tells whether limits bound the caller, and makes room for what he holds of them: most connections need none.
+func (x *exchange) limited() bool {
+	if !x.caller.Limited() {
+		return false
+	}
+	if x.grant == nil {
+		x.grant = &policy.Grant{}
+	}
+	return true
 }
 
 // names are all that limits by model may call what is asked: by which of its names a client asks for a model must not
@@ -159,13 +173,15 @@ func (x *exchange) aim(t *router.Target) (err error) {
 		return err
 	}
 	x.cost, x.priced = found.price, found.known
-	x.grant.Lost(x.tally.lost.Total(), x.tally.wasted)
+	if x.tally.lost != nil {
+		x.grant.Lost(x.tally.lost.Total(), x.tally.wasted)
+	}
 	if err = x.grant.Aim(found.dearest(x.body.Tier()), x.modelOf(t), x.cuttable(t)); err != nil {
 		return err
 	}
 	x.call.MaxTokens, x.call.Prompt = x.grant.Cap()
 	if x.grant.Meter() {
-		x.call.Meter = &x.grant
+		x.call.Meter = x.grant
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ type exchange struct {
 	id      []byte
 	ep      *endpoint
 	caller  *policy.Caller
-	grant   policy.Grant
+	grant   *policy.Grant // nil until there is a caller with limits
 	body    wire.Body
 	asked   string // the model that the client asked for
 	route   *router.Route

@@ -46,7 +46,8 @@ func TestPanicAtTheEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 		x.call.Body, x.reply.Stream = &x.body, stream
-		if err := gate.Admit(x.caller, &policy.Ask{Model: "chat"}, &x.grant); err != nil {
+		x.grant = &policy.Grant{}
+		if err := gate.Admit(x.caller, &policy.Ask{Model: "chat"}, x.grant); err != nil {
 			t.Fatal(err)
 		}
 		inFlight.Add(1)

@@ -9,19 +9,24 @@ import (
 
 // tally is what a request has cost: its answer, and the attempts before it that gave none.
 type tally struct {
-	came   bool       // an answer came, or began to
-	known  bool       // the rest is known
-	answer wire.Usage // what the answer used
-	lost   wire.Usage // what attempts without an answer did
-	wasted wire.Money // what these cost, each at its own target's price
-	paid   wire.Money // for everything
+	came   bool        // an answer came, or began to
+	known  bool        // the rest is known
+	answer wire.Usage  // what the answer used
+	lost   *wire.Usage // what attempts without an answer did; mostly there are none
+	wasted wire.Money  // what these cost, each at its own target's price
+	paid   wire.Money  // for everything
 }
 
 // all is the use of all attempts.
-func (t *tally) all() wire.Usage { return t.answer.Plus(t.lost) }
+func (t *tally) all() wire.Usage {
+	if t.lost == nil {
+		return t.answer
+	}
+	return t.answer.Plus(*t.lost)
+}
 
 // told tells that providers said all of it.
-func (t *tally) told() bool { return t.came && !t.answer.Estimated && t.lost == wire.Usage{} }
+func (t *tally) told() bool { return t.came && !t.answer.Estimated && t.lost == nil }
 
 // billed tells a request that costs something: not one for what is stored, which was counted when it was made, and none that
 // only counts tokens.
@@ -54,9 +59,12 @@ func (x *exchange) lose(m *targetMetrics) {
 		u.Images, u.Millis, u.Characters = units.Images, units.Millis, units.Characters
 	}
 	u = x.completed(u)
-	x.tally.lost = x.tally.lost.Plus(u)
 	x.tally.wasted = x.tally.wasted.Plus(x.cost.Cost(u))
 	m.count(u)
+	if x.tally.lost != nil {
+		u = u.Plus(*x.tally.lost)
+	}
+	x.tally.lost = &u
 }
 
 // usage is what the answer used. What the provider did not say is counted, or estimated.

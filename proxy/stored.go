@@ -269,8 +269,10 @@ func (x *exchange) answerStored(r *state.Response, verb string) error {
 
 // askStored asks the provider that keeps the response.
 func (g *Gateway) askStored(x *exchange, r *state.Response, verb string) (err error) {
-	if err = g.Gate.Admit(x.caller, &policy.Ask{Free: true, Waiting: &x.abort}, &x.grant); err != nil {
-		return err
+	if x.limited() {
+		if err = g.Gate.Admit(x.caller, &policy.Ask{Free: true, Waiting: &x.abort}, x.grant); err != nil {
+			return err
+		}
 	}
 	call := &x.call
 	call.Method, call.Path, call.Kind = string(x.ctx.Method()), "/responses/"+r.ID, wire.Response

@@ -82,7 +82,9 @@ func (b *bench) build(ctx context.Context) error {
 			continue
 		}
 		progress("building %s", packages[name])
-		out, err := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(b.dir, name), packages[name]).CombinedOutput()
+		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", filepath.Join(b.dir, name), packages[name])
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as what is released, see Makefile and Dockerfile
+		out, err := cmd.CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("build %s: %w\n%s", packages[name], err, out)
 		}

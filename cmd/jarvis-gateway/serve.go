@@ -116,6 +116,7 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) (err erro
 	adm := s.admin()
 	s.stamp()
 	s.welcome(stdout, data.Addr().String(), private.Addr().String()) // of the config as it is before it can change
+	debug.FreeOSMemory()                                             // what reading the config and opening the stores took is not needed again
 	reload, deaf := watch(s.source, s.reload)
 	if deaf != nil {
 		s.log.Warn("changes of the config are noticed on SIGHUP only", "cause", deaf.Error())

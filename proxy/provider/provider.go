@@ -99,9 +99,9 @@ type Call struct {
 	request  *dialect.Request    // the body in the middle form, read at the first attempt that needs it
 	through  dialect.Translation // of this attempt,
 	foreign  bool                // if it is translated
-	told     translated
-	wasted   wire.Usage // of an attempt that failed
-	partial  int        // bytes of a whole answer that were in when it failed
+	told     *translated         // nil until an answer is translated while it comes
+	wasted   wire.Usage          // of an attempt that failed
+	partial  int                 // bytes of a whole answer that were in when it failed
 	vocab    tokens.Tokenizer
 	vocabOf  string
 	whole    *[]byte // the answer, when held whole

@@ -84,11 +84,14 @@ func (call *Call) Forget() {
 		return // nothing was translated
 	}
 	call.request, call.through = nil, dialect.Translation{}
+	if call.told == nil {
+		return
+	}
 	if cap(call.told.events) > 64 {
 		call.told.events = nil
 	}
 	clear(call.told.events[:cap(call.told.events)])
-	call.told = translated{events: call.told.events[:0], blocks: call.told.blocks[:0], gauge: gauge{text: call.told.text}}
+	*call.told = translated{events: call.told.events[:0], blocks: call.told.blocks[:0], gauge: gauge{text: call.told.text}}
 }
 
 // Translated is the translation of the last attempt, nil if the provider speaks the client's dialect.

@@ -47,7 +47,10 @@ type translated struct {
 }
 
 func (c *Client) receiveTranslated(call *Call, reply *wire.Reply) error {
-	t := &call.told
+	if call.told == nil {
+		call.told = &translated{}
+	}
+	t := call.told
 	*t = translated{client: c, res: &call.res, call: call, reader: call.through.Reader(), writer: call.through.Writer(), events: t.events[:0],
 		gauge: newGauge(call, call.Meter, t.gauge), blocks: t.blocks[:0]}
 	if err := t.open(); err != nil {

@@ -152,7 +152,7 @@ func TestEchoedInstructions(t *testing.T) {
 func TestForget(t *testing.T) {
 	tr := translatedOf(strings.NewReader(claudeBegins+claudeSays), "anthropic", wire.Response)
 	call := tr.call
-	call.told = *tr
+	call.told = tr
 	call.told.drain(4096)
 	call.Previous = "resp_1"
 	call.Forget()
