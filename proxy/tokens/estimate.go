@@ -154,10 +154,11 @@ func (s *sample) cost(text []byte, prev uint8, scratch []byte) (cost int) {
 	if s.escaped {
 		text = unescape(scratch, text)
 	}
+	kinds := s.kinds
 	for i := 0; i < len(text); {
-		kind, start := s.kinds[text[i]], i
+		kind, start := kinds[text[i]], i
 		if kind < wideLetter {
-			for i++; i < len(text) && s.kinds[text[i]] == kind; {
+			for i++; i < len(text) && kinds[text[i]] == kind; {
 				i++
 			}
 			n := i - start

@@ -311,22 +311,13 @@ func (p *prompt) text() (t span, ok bool) {
 	if p.peek() != '"' {
 		return t, false
 	}
-	for i := p.at + 1; ; i++ {
-		n := bytes.IndexByte(p.raw[i:], '"')
-		if n < 0 {
-			return t, false
-		}
-		i += n
-		slashes := i
-		for p.raw[slashes-1] == '\\' {
-			slashes--
-		}
-		if (i-slashes)%2 == 0 {
-			t = span{p.at + 1, i}
-			p.at = i + 1
-			return t, true
-		}
+	end := stringEnd(p.raw, p.at+1)
+	if end < 0 {
+		return t, false
 	}
+	t = span{p.at + 1, end}
+	p.at = end + 1
+	return t, true
 }
 
 // skip passes over the value at p.at, however deep.

@@ -16,41 +16,30 @@ func unescape(dst, text []byte) []byte {
 	for next >= 0 {
 		dst = append(dst, text[:next]...)
 		text = text[next:]
-		r, size := escape(text)
-		dst = utf8.AppendRune(dst, r)
-		text = text[size:]
+		for len(text) > 0 && text[0] == '\\' { // one escape is often behind another
+			if len(text) > 1 && escapes[text[1]] != 0 {
+				dst = append(dst, escapes[text[1]])
+				text = text[2:]
+				continue
+			}
+			r, size := escape(text)
+			dst = utf8.AppendRune(dst, r)
+			text = text[size:]
+		}
 		next = bytes.IndexByte(text, '\\')
 	}
 	return append(dst, text...)
 }
 
-// escape reads the escape that a text starts with.
+// escapes are the characters that one behind a backslash stands for.
+var escapes = [256]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
+
+// escape reads an escape that is not one of escapes.
 func escape(text []byte) (r rune, size int) {
-	if len(text) < 2 {
+	if len(text) < 2 || text[1] != 'u' {
 		return '\\', 1
 	}
-	switch text[1] {
-	case 'n':
-		return '\n', 2
-	case 't':
-		return '\t', 2
-	case 'r':
-		return '\r', 2
-	case 'b':
-		return '\b', 2
-	case 'f':
-		return '\f', 2
-	case '"', '/', '\\':
-		return rune(text[1]), 2
-	case 'u':
-		return unicodeEscape(text)
-	}
-	return '\\', 1
-}
-
-func unicodeEscape(text []byte) (r rune, size int) {
-	r = hex4(text[2:])
-	if r < 0 {
+	if r = hex4(text[2:]); r < 0 {
 		return '\\', 1
 	}
 	if !utf16.IsSurrogate(r) {
