@@ -18,7 +18,8 @@ var allowed = map[string][]string{
 	// floor 1: floor 0 only, never each other
 	"proxy/dialect":  {"proxy/wire"},
 	"proxy/state":    {"proxy/wire"},
-	"router":         {"proxy/wire", "proxy/tokens"},
+	"router":         {"proxy/wire", "proxy/tokens", "router/prompt"},
+	"router/prompt":  {"proxy/wire", "proxy/tokens"},
 	"policy":         {"proxy/wire", "proxy/tokens", "policy/counter", "policy/guard"},
 	"policy/counter": nil,
 	"policy/guard":   {"proxy/wire"},
@@ -28,10 +29,10 @@ var allowed = map[string][]string{
 	"proxy/cache":    {"proxy/wire", "proxy/tokens"},
 	"proxy/usage":    {"proxy/wire", "proxy/tokens"},
 	// floor 2
-	"proxy":       {"proxy/wire", "proxy/tokens", "proxy/dialect", "proxy/state", "router", "policy", "policy/counter", "policy/guard", "ragplug", "flows", "proxy/provider", "proxy/cache", "proxy/usage"},
-	"proxy/admin": {"proxy/wire", "proxy/tokens", "proxy/state", "router", "policy", "ragplug", "flows", "proxy/provider", "proxy/cache", "proxy/usage"},
+	"proxy":       {"proxy/wire", "proxy/tokens", "proxy/dialect", "proxy/state", "router", "router/prompt", "policy", "policy/counter", "policy/guard", "ragplug", "flows", "proxy/provider", "proxy/cache", "proxy/usage"},
+	"proxy/admin": {"proxy/wire", "proxy/tokens", "proxy/state", "router", "router/prompt", "policy", "ragplug", "flows", "proxy/provider", "proxy/cache", "proxy/usage"},
 	// floor 3
-	"cmd/jarvis-gateway": {"proxy/wire", "proxy/tokens", "proxy/dialect", "proxy/state", "router", "policy", "policy/counter", "ragplug", "flows", "proxy/provider", "proxy/cache", "proxy/usage", "proxy", "proxy/admin"},
+	"cmd/jarvis-gateway": {"proxy/wire", "proxy/tokens", "proxy/dialect", "proxy/state", "router", "router/prompt", "policy", "policy/counter", "ragplug", "flows", "proxy/provider", "proxy/cache", "proxy/usage", "proxy", "proxy/admin"},
 }
 
 // drivers may be imported by the one package that has their store.
@@ -44,6 +45,7 @@ var drivers = map[string]string{
 	"github.com/MicahParks/jwkset":              "policy",
 	"github.com/aws":                            "proxy/provider",
 	"github.com/spf13/cobra":                    "cmd/jarvis-gateway",
+	"github.com/Masterminds/semver":             "router/prompt",
 	"go.yaml.in/yaml":                           "cmd/jarvis-gateway",
 	"github.com/prometheus/client_golang":       "proxy",
 	"github.com/valyala/fasthttp/fasthttpproxy": "proxy/provider",

@@ -27,6 +27,7 @@ type Body struct {
 	escaped   bool // the model is spelled with escapes
 	stream    bool
 	wantUsage bool
+	elsewhere uint8
 }
 
 // usageForm is what goes over Body.usage, by what the client sent.
@@ -47,7 +48,7 @@ func Parse(raw []byte) (Body, error) {
 	if err := s.document(); err != nil {
 		return Body{}, err
 	}
-	b := Body{raw: raw, model: s.model, turns: s.messages, bounds: s.bounds, hasModel: s.model.end > 0}
+	b := Body{raw: raw, model: s.model, turns: s.messages, bounds: s.bounds, hasModel: s.model.end > 0, elsewhere: s.elsewhere}
 	if !b.hasModel {
 		b.model = span{s.tail, s.tail}
 	}
@@ -101,6 +102,15 @@ func (b *Body) IncludeUsage() bool { return b.wantUsage }
 
 // Get reads a rarely used field, by its gjson path. The result is a copy.
 func (b *Body) Get(path string) gjson.Result { return gjson.GetBytes(b.raw, path) }
+
+// PromptObject is the value of prompt where that is an object, as in requests that refer to a prompt template; else nil. It is
+// part of Raw.
+func (b *Body) PromptObject() []byte {
+	if !b.is('{', b.bounds.prompt) {
+		return nil
+	}
+	return b.raw[b.bounds.prompt.start:b.bounds.prompt.end]
+}
 
 // LastUserText is the text of the last message of the user: of a chat request, or of the input of a Responses request.
 // Text parts are joined without a separator. It is "" if there is none.

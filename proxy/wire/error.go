@@ -22,6 +22,10 @@ type Error struct {
 	Final bool
 	// Failover is true when another target may succeed where this one failed.
 	Failover bool
+	// Own is true of what failed before the provider was asked: it says nothing of it.
+	Own bool
+	// Key is true where it was the gateway's key that the provider refused, whatever the request.
+	Key bool
 	// Raw is a provider's own error object, already redacted, written in place of the fields above.
 	Raw []byte
 	// Details is what else Anthropic's clients are told, a JSON object; nil for nothing.

@@ -1,6 +1,9 @@
 package wire
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestClassifyChunks(t *testing.T) {
 	for data, want := range map[string]EventClass{
@@ -110,6 +113,11 @@ func TestMatchModel(t *testing.T) {
 	} {
 		if MatchModel(c.pattern, c.name) != c.want {
 			t.Errorf("%q and %q: %t", c.pattern, c.name, !c.want)
+		}
+		for _, name := range []string{c.name, strings.ToUpper(c.name), strings.ToLower(c.name)} {
+			if want := MatchModel(strings.ToLower(c.pattern), strings.ToLower(name)); MatchModelFold(c.pattern, name) != want || MatchModelFold(strings.ToUpper(c.pattern), name) != want {
+				t.Errorf("%q and %q in any case: %t", c.pattern, name, !want)
+			}
 		}
 	}
 }

@@ -16,6 +16,7 @@ type Form struct {
 	model          string
 	modelAt, after int // the model's value is raw[modelAt:after]; both 0 when there is none
 	stream         bool
+	elsewhere      uint8
 	n              int64
 }
 
@@ -90,6 +91,8 @@ func (f *Form) part(at, end int) error {
 		f.stream = strings.EqualFold(string(value), "true") || string(value) == "1"
 	case name == "n" && plain:
 		f.n, _ = strconv.ParseInt(string(value), 10, 64) // what is no number is the provider's to refuse
+	default:
+		f.leads(name)
 	}
 	return nil
 }

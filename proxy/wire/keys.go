@@ -72,7 +72,7 @@ func (s *scanner) key(i int, z zone, seen *keyset) (end int, err error) {
 	end, upper := plainKey(s.raw, start)
 	if end < len(s.raw) && s.raw[end] == '"' && end-start <= shortKey {
 		if upper {
-			if err = s.checkSpelling(start, end); err != nil {
+			if err = s.checkSpelling(start, end, z); err != nil {
 				return 0, err
 			}
 		}
@@ -84,7 +84,7 @@ func (s *scanner) key(i int, z zone, seen *keyset) (end int, err error) {
 	if end--; bytes.IndexByte(s.raw[start:end], '\\') >= 0 {
 		return 0, Invalid("", "key %s at byte %d is spelled with escapes, write it plainly", shown(s.raw[start:end]), i)
 	}
-	if err = s.checkSpelling(start, end); err != nil {
+	if err = s.checkSpelling(start, end, z); err != nil {
 		return 0, err
 	}
 	return end, s.addFolded(seen, start, end)
@@ -111,7 +111,7 @@ func plainKey(raw []byte, i int) (end int, upper bool) {
 
 // checkSpelling refuses a key that a reader who ignores case would take for a field that the gateway acts on. Only keys
 // with capital letters or letters beyond ASCII need the check: all those fields are lower case.
-func (s *scanner) checkSpelling(start, end int) error {
+func (s *scanner) checkSpelling(start, end int, z zone) error {
 	const longest = 64 // no field is longer, even if each of its letters had a three-byte double
 	if end-start > longest {
 		return nil
@@ -119,6 +119,9 @@ func (s *scanner) checkSpelling(start, end int) error {
 	var buf [longest]byte
 	folded := fold(buf[:0], s.raw[start:end])
 	if !acted(string(folded)) {
+		if z == top && string(s.raw[start:end]) != "providerOptions" { // which is spelled so, and may be null
+			s.leads(string(folded))
+		}
 		return nil
 	}
 	field := string(folded)

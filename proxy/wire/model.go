@@ -11,3 +11,13 @@ func MatchModel(pattern, name string) bool {
 	}
 	return len(name) >= len(before)+len(after) && strings.HasPrefix(name, before) && strings.HasSuffix(name, after)
 }
+
+// MatchModelFold is MatchModel for names in any case.
+func MatchModelFold(pattern, name string) bool {
+	before, after, star := strings.Cut(pattern, "*")
+	if !star {
+		return strings.EqualFold(pattern, name)
+	}
+	end := len(name) - len(after)
+	return end >= len(before) && strings.EqualFold(before, name[:len(before)]) && strings.EqualFold(after, name[end:])
+}

@@ -35,6 +35,7 @@ type scanner struct {
 
 	optionsTail int // tail of the stream_options object
 	bounds      bounds
+	elsewhere   uint8 // the first field that may lead to another model: see numbered
 
 	want  string // what to look for in zone wanted,
 	found span   // and its value
@@ -195,6 +196,11 @@ func (s *scanner) member(z zone, name []byte, at span) error {
 		s.messages = at
 	case "input":
 		s.input = at
+	case "models", "route", "fallbacks", "fallback_config", "context_window_fallbacks", "content_policy_fallbacks", "context_window_fallback_dict",
+		"model_list", "user_config", "custom_llm_provider", "api_base", "base_url", "api_key", "providerOptions", "extra_body":
+		if s.raw[at.start] != 'n' {
+			s.leads(string(name))
+		}
 	default:
 		s.bounds.note(name, at)
 	}

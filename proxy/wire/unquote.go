@@ -20,11 +20,12 @@ func AppendUnquoted(dst []byte, inner string) []byte {
 			dst, inner = utf8.AppendRune(dst, r), inner[i+n:]
 			continue
 		}
-		dst, inner = append(dst, unescaped(inner[i+1])), inner[i+2:]
+		dst, inner = append(dst, Unescape(inner[i+1])), inner[i+2:]
 	}
 }
 
-func unescaped(c byte) byte {
+// Unescape is what a letter after a backslash stands for: n is a new line. What is no valid escape stands for itself.
+func Unescape(c byte) byte {
 	switch c {
 	case 'n':
 		return '\n'
@@ -45,17 +46,19 @@ func escapedRune(b string) (r rune, n int) {
 	if len(b) < 6 {
 		return utf8.RuneError, 2
 	}
-	r = hexRune(b[2:6])
+	r = HexRune(b[2:6])
 	if utf16.IsSurrogate(r) && len(b) >= 12 && b[6] == '\\' && b[7] == 'u' {
-		if pair := utf16.DecodeRune(r, hexRune(b[8:12])); pair != utf8.RuneError {
+		if pair := utf16.DecodeRune(r, HexRune(b[8:12])); pair != utf8.RuneError {
 			return pair, 12
 		}
 	}
 	return r, 6
 }
 
-func hexRune(b string) (r rune) {
-	for _, c := range []byte(b) {
+// HexRune reads hexadecimal digits; what is none makes the character unreadable.
+func HexRune[B string | []byte](digits B) (r rune) {
+	for i := range len(digits) {
+		c := digits[i]
 		switch {
 		case c >= '0' && c <= '9':
 			c -= '0'
