@@ -1,0 +1,231 @@
+package router
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
+
+// A replica's pace is the time until its first token, for each block of the prompts that it was to answer by then and one
+// more: as if its cache held none of them, for what it holds is a guess, and a wrong guess must not look like a fault. Its cold
+// pace is that of prompts that surely were not in its cache. A replica is slow when its pace is more than paceFactor times the
+// typical cold one. Below that, the number of requests in flight tells all there is to tell: prompts differ more than replicas.
+const (
+	paceFactor = 2.0
+	paceRise   = 0.25 // weight of an answer slower than the average: three of them in a row make a replica slow
+	paceFall   = 0.1  // of a faster one
+	paceClip   = 8.0  // one answer counts for at most that many averages
+	paceMost   = 16.0 // times typical; what is slower than that is not heard of for longer, but gets no less
+	paceFloor  = 0.02 // seconds; differences below that are noise
+	paceHalf   = 5 * time.Second
+	paceEvery  = int64(100 * time.Millisecond)
+)
+
+// observe takes an answer into the averages.
+func (r *Replica) observe(t int64, u *Turn) {
+	took := time.Duration(t - u.began).Seconds()
+	r.forgive(t)
+	r.pace.average(took/float64(1+u.owed), r.pool.typical.Load())
+	if u.work == u.size {
+		r.coldPace.average(took/float64(1+u.behind), r.pool.typical.Load())
+	}
+	r.paceAt.Store(t)
+}
+
+// observeWhole takes a whole answer into the average: its time for each block to compute and each token to make, which cost
+// about the same.
+func (r *Replica) observeWhole(t int64, u *Turn, tokens int64) {
+	took := time.Duration(t - u.began).Seconds()
+	typical := max(r.pool.usual.Load(), paceFloor)
+	r.whole.change(func(x float64) float64 { return faded(x, typical, t-r.wholeAt.Load()) })
+	r.whole.average(took/float64(1+u.work+max(tokens, 0)), r.pool.usual.Load())
+	r.wholeAt.Store(t)
+}
+
+// observeNone takes in that there was no answer for so long. If that is not longer than usual, it says nothing.
+func (r *Replica) observeNone(t int64, u *Turn) {
+	pace := time.Duration(t-u.began).Seconds() / float64(1+u.owed)
+	if pace > r.pace.Load() {
+		r.pace.average(pace, r.pool.typical.Load())
+		r.paceAt.Store(t)
+	}
+}
+
+// forgive makes good what was forgotten since the last answer: the next one counts against what is left, or a replica that is
+// well again would have to prove it with dozens of answers, of which it gets one now and then.
+func (r *Replica) forgive(t int64) {
+	typical := r.pool.typical.Load()
+	if typical == 0 {
+		return
+	}
+	r.pace.change(func(pace float64) float64 { return faded(pace, max(typical, paceFloor), t-r.paceAt.Load()) })
+}
+
+// faded is what is left of a slow pace after so long without an answer: it is halved again and again until it is slow no more.
+func faded(pace, typical float64, silence int64) float64 {
+	if pace <= paceFactor*typical {
+		return pace
+	}
+	return max(min(pace, paceMost*typical)*math.Exp2(-float64(silence)/float64(paceHalf)), paceFactor*typical)
+}
+
+// average takes one value into an average that rises faster than it falls. first is what to begin with, if known.
+func (f *atomicFloat) average(x, first float64) {
+	f.change(func(old float64) float64 {
+		if old == 0 {
+			old = first
+		}
+		if old == 0 {
+			return x
+		}
+		x := min(x, paceClip*max(old, paceFloor))
+		if x > old {
+			return old + (x-old)*paceRise
+		}
+		return old + (x-old)*paceFall
+	})
+}
+
+// slowness is how many times slower than typical the replica is, by its streams or by its whole answers.
+func (r *Replica) slowness(t int64) float64 {
+	slow := r.slowStreams(t)
+	usual := r.pool.usual.Load()
+	if usual == 0 {
+		return slow
+	}
+	usual = max(usual, paceFloor)
+	whole := r.whole.Load()
+	if whole = faded(whole, usual, t-r.wholeAt.Load()); whole <= paceFactor*usual {
+		return slow
+	}
+	return max(slow, whole/usual)
+}
+
+// slowStreams is how many times slower than typical the replica is, 1 when that is no more than paceFactor. An answer that
+// is overdue counts as if it came now. While nothing is heard of a slow replica its past is forgotten, and it is tried again.
+func (r *Replica) slowStreams(t int64) float64 {
+	typical := r.pool.typical.Load()
+	if typical == 0 {
+		return 1
+	}
+	typical = max(typical, paceFloor)
+	pace := faded(r.pace.Load(), typical, t-r.paceAt.Load())
+	if r.unanswered.Load() > 0 {
+		silence := time.Duration(t - r.progress.Load()).Seconds()
+		pace = max(pace, silence/float64(1+max(r.owed.Load(), 0)))
+	}
+	if pace <= paceFactor*typical {
+		return 1
+	}
+	return pace / typical
+}
+
+// retype works out anew, now and then, what is typical: the harmonic mean, to which slow replicas add little.
+func (p *Pool) retype(t int64) {
+	last := p.typicalAt.Load()
+	if t-last < paceEvery && last != 0 || !p.typicalAt.CompareAndSwap(last, t) {
+		return
+	}
+	var streams, wholes harmonic
+	for _, r := range p.Replicas() {
+		if r.state(t) == WhyFit {
+			streams.add(r.coldPace.Load())
+			wholes.add(r.whole.Load())
+		}
+	}
+	streams.store(&p.typical)
+	wholes.store(&p.usual)
+}
+
+// harmonic is a harmonic mean in progress.
+type harmonic struct{ n, sum float64 }
+
+func (h *harmonic) add(x float64) {
+	if x > 0 {
+		h.n, h.sum = h.n+1, h.sum+1/x
+	}
+}
+
+func (h *harmonic) store(mean *atomicFloat) {
+	if h.n > 0 {
+		mean.Store(h.n / h.sum)
+	}
+}
+
+// Two periods, the one under way and the one before, share a word each with their number, so that sums of the recent past
+// need no lock and no timer. A word is: the period in the upper 24 bits, the sums in the lower 40.
+type recentWords [2]atomic.Uint64
+
+const recentBits = 40
+
+func (w *recentWords) add(period uint64, change func(sums uint64) uint64) {
+	word := &w[period&1]
+	for {
+		old := word.Load()
+		sums := old % (1 << recentBits)
+		if old>>recentBits != period%(1<<24) {
+			sums = 0
+		}
+		if word.CompareAndSwap(old, period<<recentBits|change(sums)) {
+			return
+		}
+	}
+}
+
+func (w *recentWords) get(period uint64) uint64 {
+	word := w[period&1].Load()
+	if word>>recentBits != period%(1<<24) {
+		return 0
+	}
+	return word % (1 << recentBits)
+}
+
+func (w *recentWords) reset() {
+	w[0].Store(0)
+	w[1].Store(0)
+}
+
+// recentSum sums up about the last minute.
+type recentSum struct{ words recentWords }
+
+const recentPeriod = 60 * time.Second
+
+func (s *recentSum) add(t int64, n int) {
+	s.words.add(uint64(t/int64(recentPeriod)), func(sum uint64) uint64 { return min(sum+uint64(n), 1<<recentBits-1) })
+}
+
+// sum counts of the period before what is still within one period's length, so that it does not jump.
+func (s *recentSum) sum(t int64) float64 {
+	period := uint64(t / int64(recentPeriod))
+	past := float64(t%int64(recentPeriod)) / float64(recentPeriod)
+	return float64(s.words.get(period)) + float64(s.words.get(period-1))*(1-past)
+}
+
+// recentRatio counts good and bad endings of the last ten to twenty seconds.
+type recentRatio struct{ words recentWords }
+
+const ratioPeriod = 10 * time.Second
+
+func (s *recentRatio) add(t int64, bad bool) {
+	s.words.add(uint64(t/int64(ratioPeriod)), func(sums uint64) uint64 {
+		good, failed := sums%(1<<20), sums>>20
+		if max(good, failed) == 1<<20-1 {
+			good, failed = good/2, failed/2
+		}
+		if bad {
+			failed++
+		} else {
+			good++
+		}
+		return failed<<20 | good
+	})
+}
+
+func (s *recentRatio) get(t int64) (all, bad float64) {
+	period := uint64(t / int64(ratioPeriod))
+	for _, sums := range []uint64{s.words.get(period), s.words.get(period - 1)} {
+		all += float64(sums%(1<<20) + sums>>20)
+		bad += float64(sums >> 20)
+	}
+	return all, bad
+}
