@@ -117,6 +117,7 @@ func fit(value json.RawMessage) json.RawMessage {
 type Filter struct {
 	Tenant, Actor, Action string
 	Kind                  Kind
+	Keys                  []string  // TENANT/KEY: what these did, and what was done to them; nil: all
 	Since, Until          time.Time // from Since on, before Until
 	After                 int64     // the Seq of the last that was read
 	Limit                 int       // at most; 1000 when it is 0, never more than 10000
@@ -147,6 +148,15 @@ func (f *Filter) where() (where string, args []any) {
 		if c.value != "" {
 			and(` AND `+c.column+` = $%d`, cut(c.value))
 		}
+	}
+	if f.Keys != nil {
+		list := make([]string, 1, 1+len(f.Keys))
+		list[0] = "NULL" // of no keys nothing
+		for _, key := range f.Keys {
+			args = append(args, cut(key))
+			list = append(list, fmt.Sprintf("$%d", len(args)))
+		}
+		where += ` AND CASE WHEN action LIKE 'key.%' THEN tenant || '/' || target ELSE actor END IN (` + strings.Join(list, ", ") + `)`
 	}
 	if !f.Since.IsZero() {
 		and(` AND at >= $%d`, millis(f.Since))

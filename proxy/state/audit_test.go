@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -148,6 +149,37 @@ func testRetention(t *testing.T, url string) {
 	}
 }
 
+// What some keys did, and what was done to them.
+func TestAuditOfKeys(t *testing.T) { both(t, testAuditOfKeys) }
+
+func testAuditOfKeys(t *testing.T, url string) {
+	s := opened(t, url)
+	for _, e := range []Entry{
+		{Actor: "admin_key", Action: "key.create", Tenant: "acme", Target: "a"},
+		{Actor: "admin_key", Action: "key.create", Tenant: "acme", Target: "b"},
+		{Actor: "admin_key", Action: "key.create", Tenant: "globex", Target: "a"},
+		{Actor: "acme/a", Action: "tenant.update", Tenant: "acme", Target: "b"},
+		{Actor: "acme/b", Action: "tenant.update", Tenant: "acme", Target: "a"},
+		{Actor: "acme/a", Action: "key.revoke", Tenant: "acme", Target: "b"},
+		{Kind: Denial, Actor: "acme/a", Action: "GET /keys", Tenant: "acme", Target: "/keys/b"},
+	} {
+		e.Kind = cmp.Or(e.Kind, Operation)
+		s.Record(e)
+	}
+	for _, c := range []struct {
+		keys []string
+		want string
+	}{{nil, "1 2 4 5 6 7"}, {[]string{"acme/a"}, "1 4 7"}, {[]string{"acme/b", "acme/x'"}, "2 5 6"}, {[]string{}, ""}} {
+		var got []string
+		for _, e := range entries(t, s, Filter{Tenant: "acme", Keys: c.keys, Limit: 9}) {
+			got = append(got, fmt.Sprint(e.Seq))
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%q: %v, want %s", c.keys, got, c.want)
+		}
+	}
+}
+
 // A flood becomes few entries, and none of it is uncounted.
 func TestFlood(t *testing.T) { both(t, testFlood) }
 
@@ -159,7 +191,7 @@ func testFlood(t *testing.T, url string) {
 	}
 	for i := range 1000 { // one customer's network, and many strangers
 		s.Record(Entry{Kind: Denial, Action: "auth", From: fmt.Sprintf("2001:db8::%x", i)})
-		s.Record(Entry{Kind: Security, Action: "guard", Tenant: fmt.Sprint("t", i%10), From: fmt.Sprintf("198.51.%d.%d", i/256, i%256)})
+		s.Record(Entry{Kind: Security, Action: "guard", Tenant: fmt.Sprint("t", i%20), From: fmt.Sprintf("198.51.%d.%d", i/256, i%256)})
 		s.Record(Entry{Kind: Denial, Action: fmt.Sprint("made up ", i), From: "203.0.113.9"})
 	}
 	s.Record(Entry{Kind: Operation, Action: "work"})
@@ -204,10 +236,60 @@ func TestFloodHidesNobody(t *testing.T) {
 	if err := s.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for tenant, want := range map[string]int{"quiet": 1, "loud": mostOfOne} {
+	for tenant, want := range map[string]int{"quiet": 1, "loud": mostOfActor} {
 		if n := len(entries(t, s, Filter{Tenant: tenant})); n != want {
 			t.Errorf("%d entries of %s, want %d", n, tenant, want)
 		}
+	}
+}
+
+// A key that is refused everywhere hides nothing of what other keys of its tenant try, and of what one tries some targets are told.
+func TestFloodTellsWho(t *testing.T) {
+	s, clock := clocked(t, "sqlite::memory:", time.Hour)
+	denial := func(key, action, target string) {
+		s.Record(Entry{Kind: Denial, Action: action, Actor: "acme/" + key, Tenant: "acme", From: "192.0.2.1", Target: target})
+	}
+	for i := range 100 {
+		denial("loud", fmt.Sprint("GET /", i), fmt.Sprint("/", i))
+	}
+	for i := range 50 {
+		denial("prober", "GET /tenants", fmt.Sprint("/tenants/", i))
+		denial("prober", "GET /tenants", "/tenants/0")
+	}
+	denial("quiet", "GET /tenants", "/tenants/0")
+	denial("quiet", "GET /config", "/config")
+	for i := range 100 { // many keys
+		denial(fmt.Sprint("late", i), "GET /tenants", "/tenants/0")
+	}
+	clock.add(floodLasts)
+	for _, w := range s.counted(false) {
+		s.post(w)
+	}
+	recorded, counted, targets := map[string]int{}, map[string]int64{}, map[string]bool{}
+	all := int64(0)
+	for _, e := range entries(t, s, Filter{}) {
+		if e.Repeats == 0 {
+			recorded[e.Actor]++
+			all++
+		}
+		counted[e.Actor] += e.Repeats
+		all += e.Repeats
+		if e.Actor == "acme/prober" {
+			targets[e.Target] = true
+		}
+	}
+	if all != 302 || recorded["acme/loud"] != mostOfActor || counted["acme/loud"] != 100-mostOfActor || recorded["acme/quiet"] != 2 || counted["acme/quiet"] != 0 {
+		t.Errorf("%d: %v, %v", all, recorded, counted)
+	}
+	if recorded["acme/prober"] != mostTargets || counted["acme/prober"] != 100-mostTargets || len(targets) != mostTargets+1 {
+		t.Errorf("%v, %v: %v", recorded, counted, targets)
+	}
+	own := 0
+	for _, n := range recorded {
+		own += n
+	}
+	if own != mostOfOne || counted["acme/late5"] != 0 && counted["acme/late5"] != 1 || len(entries(t, s, Filter{Limit: mostPage})) > mostOfOne+mostCounts+4 {
+		t.Errorf("%d of the tenant", own)
 	}
 }
 

@@ -8,30 +8,53 @@ import (
 )
 
 // Of denials and security events only the first of each source is recorded at once. What it repeats within the minute is
-// counted and becomes one entry at its end. Whoever comes when many sources have been seen is only counted, by action: from
-// many addresses, too, a flood writes so much a minute and no more. Neither strangers nor the keys of one tenant can take all
-// the places, so that nobody hides behind his own flood what others do.
+// counted and becomes one entry at its end. Whoever comes when many sources have been seen is only counted, by what is still
+// told of him: from many addresses, too, a flood writes so much a minute and no more. Neither strangers nor the keys of one
+// tenant can take all the places, nor one key those of its tenant, so that nobody hides behind his own flood what others do.
 
 const (
 	floodLasts  = time.Minute
-	mostSources = 64 // that have an entry of their own,
-	mostOfOne   = 16 // of one tenant, or of strangers
-	mostCounts  = 32 // of those who came too late, by action
+	mostSources = 128 // that have an entry of their own,
+	mostOfOne   = 32  // of one tenant, or of strangers,
+	mostOfActor = 8   // of one key, or of one stranger's address,
+	mostTargets = 4   // of one key's one action: those it tried first
+	mostCounts  = 32  // of those who came too late
 )
 
 // flood counts. Its zero value is ready.
 type flood struct {
-	mu    sync.Mutex
-	began time.Time
-	seen  map[source]*Entry // what will be recorded when the minute ends, if it has repeats
-	own   int               // sources that have an entry of their own,
-	each  map[string]int    // of a tenant
+	mu     sync.Mutex
+	began  time.Time
+	seen   map[source]*Entry // what will be recorded when the minute ends, if it has repeats
+	taken  map[source]int    // how many have an entry of their own: in all, and by the sources that they are part of
+	counts int               // of those who came too late
 }
 
-// source is what makes entries the like of each other.
+// source is what makes entries the like of each other. With fields left out it stands for all that have the others.
 type source struct {
-	kind                        Kind
-	actor, action, tenant, from string
+	kind                                Kind
+	actor, action, tenant, from, target string
+}
+
+// share is a part of the places: who has it, and how many it is.
+type share struct {
+	of   source
+	most int
+}
+
+// shares are the parts of the places that a source needs one of each of.
+func (of source) shares() [4]share {
+	actor := source{kind: "of one actor", actor: of.actor, tenant: of.tenant}
+	if of.tenant == "" {
+		actor.from = of.from
+	}
+	return [...]share{{source{kind: "of all"}, mostSources}, {source{kind: "of one tenant", tenant: of.tenant}, mostOfOne}, {actor, mostOfActor}, {of.anywhere(), mostTargets}}
+}
+
+// anywhere is the source whatever its target.
+func (of source) anywhere() source {
+	of.target = ""
+	return of
 }
 
 // admit tells whether an entry is to be recorded, and counts it if not.
@@ -42,17 +65,15 @@ func (f *flood) admit(e *Entry, now time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.seen) == 0 {
-		f.seen, f.own, f.each, f.began = map[source]*Entry{}, 0, map[string]int{}, now
+		f.seen, f.taken, f.counts, f.began = map[source]*Entry{}, map[source]int{}, 0, now
 	}
-	of := source{e.Kind, e.Actor, e.Action, e.Tenant, network(e.From)}
-	like, again := f.seen[of]
-	if !again && f.own < mostSources && f.each[of.tenant] < mostOfOne {
+	of := source{e.Kind, e.Actor, e.Action, e.Tenant, network(e.From), e.Target}
+	like := f.seen[of]
+	if like == nil && f.take(of) {
 		f.seen[of] = of.entry()
-		f.own++
-		f.each[of.tenant]++
 		return true
 	}
-	if !again {
+	if like == nil {
 		like = f.others(of)
 	}
 	like.Repeats++
@@ -60,20 +81,47 @@ func (f *flood) admit(e *Entry, now time.Time) bool {
 	return false
 }
 
-// others is the count of sources that came too late.
-func (f *flood) others(of source) *Entry {
-	of = source{kind: of.kind, action: of.action}
-	if f.seen[of] == nil && len(f.seen)-f.own >= mostCounts {
-		of.action = ""
+// take takes a place, if there is one.
+func (f *flood) take(of source) bool {
+	shares := of.shares()
+	for _, s := range shares {
+		if f.taken[s.of] >= s.most {
+			return false
+		}
 	}
+	for _, s := range shares {
+		f.taken[s.of]++
+	}
+	return true
+}
+
+// others is the count of sources that came too late: of one that has entries by its action, of the other keys by who they are, as
+// long as there are few, and else by the action.
+func (f *flood) others(of source) *Entry {
+	if f.taken[of.anywhere()] > 0 {
+		return f.count(of.anywhere())
+	}
+	if who := (source{kind: of.kind, actor: of.actor, tenant: of.tenant}); of.tenant != "" && (f.seen[who] != nil || f.counts < mostCounts/2) {
+		return f.count(who)
+	}
+	if what := (source{kind: of.kind, action: of.action}); f.seen[what] != nil || f.counts < mostCounts {
+		return f.count(what)
+	}
+	return f.count(source{kind: of.kind})
+}
+
+func (f *flood) count(of source) *Entry {
 	if f.seen[of] == nil {
 		f.seen[of] = of.entry()
+		if f.taken[of] == 0 {
+			f.counts++
+		}
 	}
 	return f.seen[of]
 }
 
 func (of source) entry() *Entry {
-	return &Entry{Kind: of.kind, Actor: of.actor, Action: of.action, Tenant: of.tenant, From: of.from}
+	return &Entry{Kind: of.kind, Actor: of.actor, Action: of.action, Tenant: of.tenant, Target: of.target, From: of.from}
 }
 
 // end is what repeated, once the minute is over.

@@ -103,6 +103,42 @@ var migrations = []migration{
 	END $$;
 	CREATE TRIGGER audit_change BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_keep();
 	CREATE TRIGGER audit_truncate BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION audit_keep()`},
+
+	{both: `CREATE TABLE stock (
+		scope TEXT NOT NULL,
+		unit  TEXT NOT NULL,
+		n     BIGINT NOT NULL CHECK (n > 0),
+		PRIMARY KEY (scope, unit)
+	)`},
+
+	{both: `CREATE TABLE config_versions (
+		id       BIGINT PRIMARY KEY,
+		sha256   TEXT NOT NULL,
+		at       BIGINT NOT NULL,
+		author   TEXT NOT NULL,
+		restores BIGINT NOT NULL,
+		files    BLOB NOT NULL
+	);
+	CREATE TABLE config_pin (
+		one     BIGINT PRIMARY KEY CHECK (one = 1),
+		salt    BLOB NOT NULL,
+		version BIGINT NOT NULL,
+		files   TEXT NOT NULL,
+		author  TEXT NOT NULL,
+		at      BIGINT NOT NULL,
+		ended   BIGINT NOT NULL
+	)`},
+
+	{both: `CREATE TABLE rollouts (
+		model   TEXT NOT NULL,
+		spec    TEXT NOT NULL,
+		turn    BIGINT NOT NULL,
+		step    BIGINT NOT NULL,
+		percent DOUBLE PRECISION NOT NULL,
+		since   BIGINT NOT NULL,
+		halted  TEXT NOT NULL,
+		PRIMARY KEY (model, spec)
+	)`},
 }
 
 // migrate brings the tables up to date. Gateways that do it at once take turns.
