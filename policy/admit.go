@@ -88,8 +88,11 @@ func (r *Grant) never(short *hold) bool {
 // busy tells a budget of which enough is left, but held by requests in flight, most of which will not need it all.
 func (r *Grant) busy(short *hold) bool {
 	at := short.counter.State()
-	return r.price(short.limit, r.prompt, min(least, r.top())) <= at.Limit-at.Used
+	return r.floor(short.limit) <= at.Limit-at.Used
 }
+
+// floor is what is held of a budget at least: with less the answers would not be worth it.
+func (r *Grant) floor(l *limit) int64 { return r.price(l, r.prompt, min(least*r.ask.N, r.top())) }
 
 // refusal words what a client is told of a limit that is short.
 func (r *Grant) refusal(short *hold, why counter.Short) *wire.Error {
@@ -101,8 +104,15 @@ func (r *Grant) refusal(short *hold, why counter.Short) *wire.Error {
 		e := limited(0, "Request too large: it needs about %d tokens, and %s may use %s.", r.need(short), l.scope.name, l.rate)
 		e.Final = true
 		return e
+	case l.budget() && l.unit == Tokens && r.floor(l) > l.spec.Limit:
+		e := limited(0, "Request too large: it needs %d tokens at least, and %s may use %s.", r.floor(l), l.scope.name, l.rate)
+		e.Final = true
+		return e
 	case l.budget() && r.busy(short):
 		return limited(time.Second, "What is left of the budget of %s for %s is held by requests in flight. Please try again.", l.rate, l.scope.name)
+	case l.budget() && l.unit == Spend && r.floor(l) > l.spec.Limit:
+		return &wire.Error{Status: 429, Type: wire.TypeQuota, Code: "insufficient_quota", Final: true,
+			Message: fmt.Sprintf("Request too large: it may cost %s at least, and the budget of %s is %s.", wire.Money(r.floor(l)), l.scope.name, l.rate)}
 	case l.budget() && l.unit == Spend:
 		return &wire.Error{Status: 429, Type: wire.TypeQuota, Code: "insufficient_quota", Final: true,
 			Message: fmt.Sprintf("The budget of %s for %s is spent: what is left, %s, does not pay for this request.", l.rate, l.scope.name, wire.Money(max(why.Free, 0)))}
@@ -135,7 +145,7 @@ func (r *Grant) collectUsers(users *scope, a *Ask) {
 			continue
 		}
 		if id == "" {
-			id = r.gate.habits.with(r.caller.tenant).user(a.User)
+			id = r.caller.tenant.habits.user(a.User)
 		}
 		spec := l.spec
 		spec.Name += "/" + id

@@ -35,6 +35,7 @@ type Alert struct {
 	Scope   string // tenant acme
 	Limit   string // spend $50/d
 	Percent int
+	Event   string // what happened instead, of an Alarm; "" for a budget
 	Outcome string // reached, delivered, gone (the receiver wants no more), failed, dropped
 	Err     error  // of what failed; it holds neither the URL nor a secret
 }

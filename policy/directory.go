@@ -66,8 +66,9 @@ type builder struct {
 	stored   bool   // what is read is in the state store
 	zone     string // the gateway's
 	counters *counter.Counters
-	alerts   *alerts // nil: nobody is told
-	trusted  bool    // what is read was written by the gateway's operator
+	alerts   *alerts    // nil: nobody is told
+	trusted  bool       // what is read was written by the gateway's operator
+	before   *directory // of what was learnt of tenants; nil: nothing was
 	dir      *directory
 	made     []*scope // so far
 	errs     []error
@@ -192,7 +193,7 @@ func (b *builder) guards(at string, cfgs []guard.Config) *guard.Chain {
 
 // tenant reads a tenant, without its keys. id begins the names of its counters.
 func (b *builder) tenant(at, name, id string, cfg Tenant) *tenant {
-	t := &tenant{name: name, id: id, cfg: cfg, priority: cfg.Priority, keyNames: map[string]bool{}}
+	t := &tenant{name: name, id: id, cfg: cfg, priority: cfg.Priority, keyNames: map[string]bool{}, habits: b.before.habits(name, id)}
 	if t.priority == 0 {
 		t.priority = 5
 	}

@@ -24,9 +24,11 @@ type Setup struct {
 	Limits   Limits          // the whole gateway's
 	Alerts   Alerts          // who is told of those
 	Names    Names
+	Rooms    map[string]Room   // of providers that take so many requests at once
 	Log      *slog.Logger      // of what goes wrong behind the requests; nil: nowhere
 	Once     Once              // so that one alert is sent, whatever the number of replicas; nil: none is sent
 	OnAlert  func(Alert)       // told of each; it must not block
+	Stock    Stock             // of documents and vectors; nil: none can be stored
 	Counters *counter.Counters // nil: the setup is only checked; nothing is counted and nothing fetched
 }
 
@@ -72,22 +74,23 @@ type Gate struct {
 	fixed  *directory // the configuration's part, which Learn begins with
 
 	counters  *counter.Counters
-	habits    *experience
 	line      *line
 	alerts    *alerts
 	learning  sync.Mutex // held by the one Learn at a time
 	closed    bool
 	directory atomic.Pointer[directory]
+	bulkheads map[string]*Bulkhead // by provider
 }
 
 // New checks the setup. The error joins all that is wrong, each worded as a path. prev, which may be nil, is the Gate before:
 // what it has learnt stays known, and what it counted goes on.
 func New(s Setup, prev *Gate) (*Gate, error) {
-	g := &Gate{setup: s, counters: s.Counters, habits: &experience{}, line: newLine(everyone)}
+	g := &Gate{setup: s, counters: s.Counters, line: newLine(everyone)}
+	var before *directory
 	var stored Stored
 	if prev != nil {
-		g.habits, g.line, g.alerts = prev.habits, prev.line, prev.alerts
-		stored = prev.directory.Load().stored
+		g.line, g.alerts, before = prev.line, prev.alerts, prev.directory.Load()
+		stored = before.stored
 	}
 	if err := g.check(stored); err != nil {
 		return nil, err
@@ -96,10 +99,11 @@ func New(s Setup, prev *Gate) (*Gate, error) {
 		g.alerts = newAlerts(s.Once, s.OnAlert)
 	}
 	if s.Counters != nil { // only now: a setup that is refused must change no limit in force
-		g.fixed, _ = g.configure(s.Counters)
+		g.fixed, _ = g.configure(s.Counters, before)
 		g.begin(prev)
+		g.makeBulkheads(prev)
 	}
-	d, _ := g.build(stored, s.Counters)
+	d, _ := g.build(stored, s.Counters, before)
 	g.directory.Store(d)
 	return g, nil
 }
@@ -112,9 +116,9 @@ func (g *Gate) check(stored Stored) error {
 		g.tokens, wrong = newVerifier(*g.setup.JWT)
 		errs = append(errs, wrong...)
 	}
-	g.fixed, wrong = g.configure(nil)
+	g.fixed, wrong = g.configure(nil, nil)
 	errs = append(errs, wrong...)
-	_, wrong = g.build(stored, nil)
+	_, wrong = g.build(stored, nil, nil)
 	return errors.Join(append(errs, conflicts(wrong)...)...)
 }
 
@@ -152,17 +156,17 @@ func (g *Gate) Close(other *Gate) {
 	}
 }
 
-// configure makes the directory of the configuration alone.
-func (g *Gate) configure(counters *counter.Counters) (*directory, []error) {
-	b := &builder{roles: g.roles, names: g.setup.Names, told: g.setup.Names, counters: counters, alerts: g.alerts, trusted: true,
+// configure makes the directory of the configuration alone. before, which may be nil, is the one in force.
+func (g *Gate) configure(counters *counter.Counters, before *directory) (*directory, []error) {
+	b := &builder{roles: g.roles, names: g.setup.Names, told: g.setup.Names, counters: counters, alerts: g.alerts, trusted: true, before: before,
 		dir: &directory{tenants: map[string]*tenant{}, keys: map[uint64]*Caller{}}}
 	b.configure(g.setup.Limits, g.setup.Alerts, g.setup.Tenants)
 	return b.dir, b.errs
 }
 
 // build adds what the store has to the configuration's directory.
-func (g *Gate) build(s Stored, counters *counter.Counters) (*directory, []error) {
-	b := &builder{roles: g.roles, names: anything, told: anything, stored: true, zone: g.setup.Limits.Timezone, counters: counters, alerts: g.alerts}
+func (g *Gate) build(s Stored, counters *counter.Counters, before *directory) (*directory, []error) {
+	b := &builder{roles: g.roles, names: anything, told: anything, stored: true, zone: g.setup.Limits.Timezone, counters: counters, alerts: g.alerts, before: before}
 	b.extend(g.fixed, s, g.directory.Load())
 	return b.dir, b.errs
 }
@@ -176,8 +180,9 @@ func (g *Gate) Learn(s Stored) error {
 	if g.closed {
 		return nil // another Gate has taken over
 	}
-	d, errs := g.build(s, g.setup.Counters)
-	before := g.directory.Swap(d)
+	before := g.directory.Load()
+	d, errs := g.build(s, g.setup.Counters, before)
+	g.directory.Store(d)
 	before.left(d, g.setup.Counters)
 	return errors.Join(errs...)
 }

@@ -17,17 +17,21 @@ type Grant struct {
 	habit  *habit // nil where nothing is metered
 	holds  []hold
 	needs  []counter.Need // of holds, by the same index
+	ends   []counter.End  // of holds too
 
-	guess  int64 // tokens of the prompt, as estimated
-	exact  int64 // as counted, 0: not counted
-	prompt int64 // as held: what the provider will report at most, as far as experience tells
-	output int64 // tokens of the answer that the budgets' holds cover
-	likely int64 // tokens of the answer to be expected; rates hold no more
-	most   int64 // tokens of the answer that the client lets come; 0: as many as the model gives
-	capped int64 // what max_tokens is clamped to, 0: as the client says
-	strict bool  // a budget bounds it
-	lost   int64 // tokens of attempts that came to nothing, and
-	wasted int64 // what they cost
+	guess   int64 // tokens of the prompt, as estimated, 0: not yet
+	exact   int64 // as counted, 0: not counted
+	prompt  int64 // as budgets hold it: what the provider will report at most, as far as experience tells
+	fair    int64 // as rates hold it: what it will most probably report
+	output  int64 // tokens of the answer that the budgets' holds cover
+	likely  int64 // tokens of the answer to be expected; rates hold no more
+	most    int64 // tokens of the answer that the client lets come; 0: as many as the model gives
+	allowed int64 // tokens of the answer that a stream was last let give
+	capped  int64 // what max_tokens is clamped to, 0: as the client says
+	strict  bool  // a budget bounds it
+	rated   bool  // a rate of tokens or money does
+	lost    int64 // tokens of attempts that came to nothing, and
+	wasted  int64 // what they cost
 
 	mention // of the request's body
 }
@@ -48,7 +52,8 @@ const (
 
 // begin collects the limits that apply.
 func (r *Grant) begin(g *Gate, c *Caller, a *Ask) {
-	*r = Grant{gate: g, caller: c, ask: *a, holds: r.holds[:0], needs: r.needs[:0]}
+	r.clear()
+	r.gate, r.caller, r.ask = g, c, *a
 	r.ask.N = max(a.N, 1)
 	if users := c.tenant.users; users != nil {
 		r.collectUsers(users, a)
@@ -62,7 +67,7 @@ func (r *Grant) begin(g *Gate, c *Caller, a *Ask) {
 	}
 	if c.Metered() && !a.Free {
 		r.ask.Cap, r.ask.N = min(a.Cap, mostTokens), min(r.ask.N, mostTokens>>10) // so that no product overflows
-		r.habit = g.habits.with(c.tenant).of(a.Habit)
+		r.habit = c.tenant.habits.of(a.Habit)
 		r.mention = scan(a.Raw)
 	}
 }
@@ -81,11 +86,12 @@ func (r *Grant) add(l *limit, k *counter.Counter) {
 			return
 		}
 		r.needs = append(r.needs, counter.Need{Counter: k})
-		r.strict = r.strict || l.budget()
+		r.strict, r.rated = r.strict || l.budget(), r.rated || !l.budget()
 	default:
 		return
 	}
 	r.holds = append(r.holds, hold{limit: l, counter: k})
+	r.ends = append(r.ends, counter.End{Counter: k})
 }
 
 // budget tells a limit that must not be passed by one token, from a rate, which a long answer may run into debt with.
@@ -144,31 +150,45 @@ func (r *Grant) need(h *hold) int64 {
 		return r.entry(h.limit, r.price(h.limit, r.prompt, r.output))
 	}
 	// More than all of a rate could never be held: what an answer adds to that is counted when it is known.
-	prompt := r.price(h.limit, r.prompt, 0)
-	return r.entry(h.limit, max(prompt, min(r.price(h.limit, r.prompt, min(r.output, r.likely)), h.limit.spec.Limit)))
+	prompt := r.price(h.limit, r.fair, 0)
+	return r.entry(h.limit, max(prompt, min(r.price(h.limit, r.fair, min(r.output, r.likely)), h.limit.spec.Limit)))
 }
 
-// Cap is what max_tokens must be set to, 0 where the client's own will do, and how many tokens the prompt is taken to have.
+// Cap is what max_tokens must be set to, 0 where the client's own will do, and how many tokens the prompt is taken to have; 0: it
+// was not counted.
 func (r *Grant) Cap() (most, prompt int64) {
 	if r == nil {
 		return 0, 0
 	}
-	return r.capped, r.guess
+	if r.strict && r.exact > 0 {
+		prompt = r.Prompt()
+	}
+	return r.capped, prompt
 }
 
 // Meter tells whether a stream must be counted while it goes on: see More.
 func (r *Grant) Meter() bool { return r != nil && r.strict && r.cuttable() }
 
 // More is called by a stream that has given so many tokens of answer. It returns how many it may give. Where the budget
-// covers all that the client lets come, the provider keeps the bound, whose count is the one that matters.
+// covers all that the client lets come, the provider keeps the bound, whose count is the one that matters. A stream ends behind
+// an event, whose tokens after the first are kept in reserve.
 func (r *Grant) More(given int64) int64 {
 	if r.most > 0 && r.output >= r.most {
 		return math.MaxInt64
 	}
-	if given < r.output {
-		return r.output
+	reserve := r.habit.overshoot(given, r.allowed)
+	if given+reserve >= r.output {
+		r.stretch(max(stride, r.output/4))
 	}
-	step := max(stride, r.output/4)
+	if r.most > 0 && r.output >= r.most {
+		return math.MaxInt64
+	}
+	r.allowed = max(r.output-reserve, 1)
+	return r.allowed
+}
+
+// stretch holds more of the answer: step tokens, or what there is.
+func (r *Grant) stretch(step int64) {
 	if r.most > 0 {
 		step = min(step, r.most-r.output)
 	}
@@ -179,10 +199,6 @@ func (r *Grant) More(given int64) int64 {
 			step = rest
 		}
 	}
-	if r.most > 0 && r.output >= r.most {
-		return math.MaxInt64
-	}
-	return r.output
 }
 
 // extend holds so many tokens of answer more, of every budget.
@@ -230,7 +246,7 @@ func (r *Grant) Aim(tariff Tariff, served string, cuttable bool) error {
 	if r == nil || r.habit == nil || tariff == r.ask.Tariff && cuttable == r.ask.Cuttable && r.lost == 0 && r.wasted == 0 {
 		return nil
 	}
-	r.ask.Tariff, r.ask.Served, r.ask.Cuttable = tariff, served, cuttable
+	r.face(tariff, served, cuttable)
 	if !r.strict {
 		return nil
 	}
@@ -239,8 +255,16 @@ func (r *Grant) Aim(tariff Tariff, served string, cuttable bool) error {
 			return nil
 		}
 	}
-	return &wire.Error{Status: 429, Type: wire.TypeQuota, Code: "insufficient_quota", Final: true, Failover: true,
+	return &wire.Error{Status: 429, Type: wire.TypeQuota, Code: "insufficient_quota", Final: true, Failover: true, Own: true,
 		Message: "What is left of the budget does not pay for another provider's answer."}
+}
+
+// face has sizes be those of another target.
+func (r *Grant) face(tariff Tariff, served string, cuttable bool) {
+	if served != r.ask.Served && r.ask.Raw != nil {
+		r.exact = 0 // of another vocabulary
+	}
+	r.ask.Tariff, r.ask.Served, r.ask.Cuttable = tariff, served, cuttable
 }
 
 // Settle ends the holds and counts what was really used. It does so once; the zero Grant has none. reported tells that the
@@ -249,39 +273,63 @@ func (r *Grant) Settle(u wire.Usage, cost wire.Money, reported bool) {
 	if r == nil {
 		return
 	}
-	for i := range r.holds {
-		h := &r.holds[i]
-		switch h.limit.unit {
-		case Requests:
-			h.limit.settled(h.counter)
-		case Concurrency:
-			h.counter.Settle(h.n, 0)
-		case Tokens:
-			h.counter.Settle(h.n, u.Total())
-			h.limit.settled(h.counter)
-		case Spend:
-			h.counter.Settle(h.n, int64(cost))
-			h.limit.settled(h.counter)
-		default:
-		}
+	if len(r.holds) > 0 {
+		r.end(u.Total(), int64(cost))
 	}
 	if r.habit != nil && reported {
-		r.habit.learn(r.guess, r.exact, u, r.ask.N, r.capped > 0)
+		r.learn(u)
 	}
 	if len(r.holds) > 0 {
 		r.gate.line.freed(r.needs)
 	}
-	*r = Grant{holds: r.holds[:0], needs: r.needs[:0]}
+	r.clear()
+}
+
+// learn takes in what a provider reported. What was held by its bytes is counted now and then, for what comes.
+func (r *Grant) learn(u wire.Usage) {
+	if r.strict && r.habit.curious() {
+		r.count()
+	}
+	r.habit.learn(r, u)
+}
+
+// clear keeps the memory alone.
+func (r *Grant) clear() {
+	holds, needs, ends := r.holds[:0], r.needs[:0], r.ends[:0]
+	*r = Grant{}
+	r.holds, r.needs, r.ends = holds, needs, ends
+}
+
+// end gives back what is held of all counters and counts what was used, and looks at how the budgets stand then.
+func (r *Grant) end(tokens, cost int64) {
+	for i := range r.holds {
+		h, e := &r.holds[i], &r.ends[i]
+		e.Held, e.Look = h.n, h.limit.watched(h.counter)
+		switch h.limit.unit {
+		case Tokens:
+			e.Used = tokens
+		case Spend:
+			e.Used = cost
+		default:
+		}
+	}
+	r.gate.counters.Settle(r.ends)
+	for i := range r.ends {
+		if e := &r.ends[i]; e.Look {
+			r.holds[i].limit.settled(&e.State)
+		}
+	}
+}
+
+// watched tells whether somebody wants to know how a limit stands after each use of a counter: users' own are nobody's else.
+func (l *limit) watched(k *counter.Counter) bool {
+	return l.spec.Algorithm == counter.Calendar && k == l.counter
 }
 
 // settled notes how a limit stands after it was used.
-func (l *limit) settled(k *counter.Counter) {
-	if l.spec.Algorithm != counter.Calendar || k != l.counter {
-		return
-	}
-	at := k.State()
+func (l *limit) settled(at *counter.State) {
 	l.used.Store(at.Used)
-	l.watch.check(at)
+	l.watch.check(*at)
 }
 
 // since is a duration as a client is told it.
@@ -294,24 +342,44 @@ func since(d time.Duration) string {
 
 // Standing is how the tightest of a request's limits on a unit stands.
 type Standing struct {
-	Limit, Left int64
+	Limit, Left int64         // Limit is 0 where nothing bounds the unit
 	Reset       time.Duration // until all of it is there again
 }
 
-// Standing tells what limits over time leave of requests or tokens, also after a refusal; false where nothing bounds them.
-func (r *Grant) Standing(unit Unit) (tightest Standing, ok bool) {
-	for i := range r.holds {
-		l := r.holds[i].limit
-		if l.unit != unit || l.rate.Per == "" {
-			continue
-		}
-		at := r.holds[i].counter.State()
-		left := max(at.Limit-at.Used-at.Held, 0)
-		if !ok || left < tightest.Left {
-			tightest, ok = Standing{Limit: at.Limit, Left: left, Reset: at.Reset}, true
+// Standings tells what limits over time leave of requests and of tokens, also after a refusal.
+func (r *Grant) Standings() (requests, tokens Standing) {
+	if !r.look() {
+		return requests, tokens
+	}
+	r.gate.counters.Settle(r.ends)
+	for i := range r.ends {
+		e := &r.ends[i]
+		switch {
+		case !e.Look:
+		case r.holds[i].limit.unit == Requests:
+			requests.tighten(&e.State)
+		default:
+			tokens.tighten(&e.State)
 		}
 	}
-	return tightest, ok
+	return requests, tokens
+}
+
+// look marks the limits that clients are told of.
+func (r *Grant) look() (some bool) {
+	for i := range r.holds {
+		l := r.holds[i].limit
+		r.ends[i].Look = l.rate.Per != "" && l.unit != Spend
+		some = some || r.ends[i].Look
+	}
+	return some
+}
+
+// tighten takes in one more limit.
+func (s *Standing) tighten(at *counter.State) {
+	if left := max(at.Limit-at.Used-at.Held, 0); s.Limit == 0 || left < s.Left {
+		*s = Standing{Limit: at.Limit, Left: left, Reset: at.Reset}
+	}
 }
 
 // Bounded tells whether any limit holds for the request.

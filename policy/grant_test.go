@@ -186,9 +186,8 @@ func TestLimitsHoldAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	turnedDown(t, ask(), "rate_limit_exceeded", "Rate limit reached for tenant acme: requests of 3/m, of which 0 are left; this request needs 1. Please try again in 1m0s.")
-	at, ok := open[2].Standing(Requests)
-	if !ok || at.Limit != 3 || at.Left != 0 {
-		t.Errorf("it stands at %+v", at)
+	if at, tokens := open[2].Standings(); at.Limit != 3 || at.Left != 0 || tokens != (Standing{}) {
+		t.Errorf("it stands at %+v, %+v", at, tokens)
 	}
 }
 
@@ -202,7 +201,7 @@ func turnedDown(t *testing.T, err error, code, message string) {
 
 func BenchmarkAdmitFiveLimits(b *testing.B) {
 	tariff := perToken{in: 150, out: 600}
-	g, c := counting(b, Tenant{Limits: Limits{Requests: rates(b, "1G/m"), Tokens: rates(b, "1G/m"), Spend: spends(b, "$1G/d"), Concurrency: 1 << 30}},
+	g, c := counting(b, Tenant{Limits: Limits{Requests: rates(b, "1G/m"), Tokens: rates(b, "1000000G/m"), Spend: spends(b, "$1G/d"), Concurrency: 1 << 30}},
 		Limits{Requests: rates(b, "1G/s")})
 	body := []byte(`{"model":"chat","messages":[{"role":"user","content":"` + strings.Repeat("How much does it cost? ", 11) + `"}]}`)
 	b.Run("one", func(b *testing.B) {

@@ -4,19 +4,24 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"math"
+	"math/rand/v2"
 	"sync"
 	"time"
 
 	"jarvis-gateway/proxy/wire"
 )
 
-// habit is what experience tells of a tenant's requests for a model: how what providers report of prompts differs from our
-// estimate (tools, schemas, pictures and other vocabularies are not guessed well), and how long answers are.
+// habit is what experience tells of a tenant's requests for a model: how what providers report of prompts differs from what we
+// estimate or count (tools, schemas, pictures and other vocabularies are not guessed well), and how long answers are.
 type habit struct {
 	mu     sync.Mutex
 	ratio  average // of prompts as reported to prompts as estimated
-	extra  average // of prompts as reported, what was not counted
 	length average // of answers, in tokens
+	ruler  ruler   // of prompts as reported beside prompts as counted
+	seen   int     // prompts that the ruler knows
+	beyond int64   // tokens that were reported at most beyond the bytes of a request
+	named  float64 // of what requests only name, as reported to what is held for it
+	event  int64   // tokens that an event of a stream has, beyond the first
 	hidden bool    // answers had thoughts of which the client saw nothing, or sound
 }
 
@@ -52,8 +57,8 @@ func (a *average) above(devs float64) float64 { return a.mean + devs*a.dev }
 
 // The guesses without experience.
 const (
-	firstRatio  = 1.15 // of a prompt as reported to the estimate
-	framing     = 16   // tokens that a provider may put around any prompt
+	firstRatio  = 1.15   // of a prompt as reported to the estimate
+	firstOther  = 4. / 3 // the same where the provider's vocabulary is not known
 	firstAnswer = 256
 	boundAnswer = 1024
 )
@@ -68,14 +73,57 @@ func (h *habit) prompt(estimated int64) int64 {
 	return int64(math.Ceil(float64(estimated)*h.ratio.above(3))) + framing/4
 }
 
-// counted is the same for a prompt that was counted.
-func (h *habit) counted(exact int64) int64 {
+// wide is more than a provider may report for a request of so many bytes that names so much that does not stand in it: no
+// token has less than a byte.
+func (h *habit) wide(size int, elsewhere int64) int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.extra.n == 0 {
-		return exact + framing
+	return int64(size) + 4*framing + 2*h.beyond + h.other(elsewhere)
+}
+
+// counted is the same for a prompt that was counted, by the provider's own vocabulary or another.
+func (h *habit) counted(exact, elsewhere int64, own bool) int64 {
+	first := firstOther
+	if own {
+		first = firstRatio
 	}
-	return exact + max(0, int64(math.Ceil(h.extra.above(3))))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ruler.bound(exact, first) + h.other(elsewhere)
+}
+
+// told is what a provider that has not said it will most probably bill for a prompt.
+func (h *habit) told(guess, exact, elsewhere int64) int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if exact == 0 {
+		return int64(math.Ceil(float64(guess) * h.ratio.mean)) // 0 without experience
+	}
+	return h.ruler.told(exact) + int64(float64(elsewhere)*h.named)
+}
+
+// other is what may be reported for what a request only names.
+func (h *habit) other(elsewhere int64) int64 {
+	return int64(float64(elsewhere) * max(1, h.named*5/4))
+}
+
+// curious tells a prompt that should be counted for experience alone.
+func (h *habit) curious() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.seen < samples || rand.Uint32()%curiosity == 0
+}
+
+const curiosity = 64 // one prompt in so many
+
+// overshoot is how far streams go beyond what they were let give, as this one did that was let give so much.
+func (h *habit) overshoot(given, allowed int64) int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if allowed > 0 && given >= allowed {
+		h.event = max(given-allowed, h.event-h.event/16)
+	}
+	return h.event
 }
 
 // answer is how long an answer probably is, and what hardly any is longer than.
@@ -89,19 +137,34 @@ func (h *habit) answer() (first, bound int64) {
 	return int64(h.length.above(1)+few) + 1, max(int64(h.length.above(5)+4*few)+1, firstAnswer)
 }
 
-// learn takes in what a provider reported. An answer that was cut short tells nothing of how long answers are.
-func (h *habit) learn(guess, exact int64, u wire.Usage, n int64, cut bool) {
+// learn takes in what a provider reported of a request. An answer that was cut short tells nothing of how long answers are.
+func (h *habit) learn(r *Grant, u wire.Usage) {
+	cut := r.cut(u)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if guess > 0 && u.Prompt > 0 {
-		h.ratio.add(float64(u.Prompt) / float64(guess))
-	}
-	if exact > 0 && u.Prompt > 0 {
-		h.extra.add(float64(u.Prompt - exact))
+	if u.Prompt > 0 {
+		h.learnPrompt(r, u.Prompt)
 	}
 	h.hidden = h.hidden || u.Reasoning > 0 || u.AudioOut > 0
 	if u.Completion > 0 && !cut {
-		h.length.add(float64(u.Completion) / float64(n))
+		h.length.add(float64(u.Completion) / float64(r.ask.N))
+	}
+}
+
+func (h *habit) learnPrompt(r *Grant, reported int64) {
+	if r.guess > 0 {
+		h.ratio.add(float64(reported) / float64(r.guess))
+	}
+	if r.ask.Raw != nil {
+		h.beyond = max(h.beyond, reported-int64(len(r.ask.Raw))-4*framing-r.elsewhere)
+	}
+	switch {
+	case r.exact == 0:
+	case r.elsewhere > 0:
+		h.named = max(h.named, float64(reported-h.ruler.told(r.exact))/float64(r.elsewhere))
+	default:
+		h.ruler.learn(r.exact, reported)
+		h.seen++
 	}
 }
 
@@ -167,15 +230,13 @@ func (h *habits) of(model string) *habit {
 // mostHabits bounds the names that clients may make up, where a pattern or a provider takes any.
 const mostHabits = 1000
 
-// experience is that with every tenant. It outlives the Gate: the next config's goes on with it.
-type experience struct{ tenants sync.Map }
-
-// with is the experience with a tenant, who keeps it.
-func (e *experience) with(t *tenant) *habits {
-	if h := t.habits.Load(); h != nil {
-		return h
+// habits are what was learnt of a tenant: of the one that has this id, and no other that had the name. They go from his entry
+// to the next, through reloads too, and end with the last.
+func (d *directory) habits(name, id string) *habits {
+	if d != nil {
+		if t := d.tenants[name]; t != nil && t.id == id {
+			return t.habits
+		}
 	}
-	h, _ := e.tenants.LoadOrStore(t.name, &habits{})
-	t.habits.Store(h.(*habits))
-	return h.(*habits)
+	return &habits{}
 }

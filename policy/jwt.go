@@ -61,7 +61,8 @@ type tokenCaller struct {
 func newVerifier(cfg JWT) (*verifier, []error) {
 	var errs []error
 	bad := func(path string, err error) { errs = append(errs, fmt.Errorf("auth.jwt.%s: %w", path, err)) }
-	for path, value := range map[string]string{"issuer": cfg.Issuer, "jwks": cfg.JWKS, "audience": cfg.Audience, "tenant_claim": cfg.TenantClaim} {
+	for _, must := range [...][2]string{{"issuer", cfg.Issuer}, {"jwks", cfg.JWKS}, {"audience", cfg.Audience}, {"tenant_claim", cfg.TenantClaim}} {
+		path, value := must[0], must[1]
 		if value == "" {
 			bad(path, errors.New("must be set"))
 		}

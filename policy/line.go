@@ -26,10 +26,10 @@ type line struct {
 
 	mu    sync.Mutex
 	seed  maphash.Seed
-	last  int64 // waiter's number
-	desks map[*counter.Counter]*desk
+	last  int64            // waiter's number
+	desks map[string]*desk // by the names of counters: a reload may have one of them count in another way, and makes it anew
 	lanes map[laneKey]*lane
-	rooms map[*counter.Counter]*room // who waits because of a limit, whatever they wait for now
+	rooms map[string]*room // who waits because of a limit, whatever they wait for now
 	all   *room
 	most  int // places in all
 }
@@ -39,10 +39,13 @@ const everyone = 10_000
 
 func newLine(most int) *line {
 	return &line{
-		seed: maphash.MakeSeed(), desks: map[*counter.Counter]*desk{}, lanes: map[laneKey]*lane{}, rooms: map[*counter.Counter]*room{},
+		seed: maphash.MakeSeed(), desks: map[string]*desk{}, lanes: map[laneKey]*lane{}, rooms: map[string]*room{},
 		all: newRoom(), most: most,
 	}
 }
+
+// Waiting is how many requests wait for limits.
+func (g *Gate) Waiting() int64 { return g.line.waiting.Load() }
 
 // waiter is a request that waits.
 type waiter struct {
@@ -128,7 +131,7 @@ func (l *line) behind(needs []counter.Need) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range needs {
-		if d := l.desks[needs[i].Counter]; d != nil && d.waiting() {
+		if d := l.desks[needs[i].Counter.Name()]; d != nil && d.waiting() {
 			return i
 		}
 	}
@@ -143,7 +146,7 @@ func (l *line) freed(needs []counter.Need) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range needs {
-		if d := l.desks[needs[i].Counter]; d != nil && !needs[i].Spend {
+		if d := l.desks[needs[i].Counter.Name()]; d != nil && !needs[i].Spend {
 			d.hope()
 		}
 	}
@@ -189,10 +192,10 @@ func (l *line) report(w *waiter, why counter.Short, ok bool, err error) {
 	case err != nil || w.lane == nil:
 		l.remove(w)
 		d.hope() // this told nothing of the one after it
-	case w.needs[why.Index].Counter == d.limit:
+	case w.needed(why.Index) == d.limit:
 		d.short(w, why.Retry)
 	default:
-		l.move(w.lane, w.needs[why.Index].Counter)
+		l.move(w.lane, w.needed(why.Index))
 		d.hope()
 	}
 }
@@ -240,7 +243,7 @@ func (l *line) remove(w *waiter) {
 	for _, p := range w.placed {
 		p.leave()
 	}
-	if limit := w.needs[w.at].Counter; l.rooms[limit].n == 0 {
+	if limit := w.needed(w.at); l.rooms[limit].n == 0 {
 		delete(l.rooms, limit)
 	}
 	l.waiting.Add(-1)
@@ -275,7 +278,7 @@ func (l *line) overloaded(w *waiter) error {
 
 // drained is about how long it takes until one who came now would have its turn.
 func (l *line) drained(w *waiter) time.Duration {
-	limit := w.needs[w.at].Counter
+	limit := w.needed(w.at)
 	if w.lane != nil {
 		limit = w.lane.desk.limit
 	}
@@ -285,10 +288,13 @@ func (l *line) drained(w *waiter) time.Duration {
 	return time.Second
 }
 
+// needed names the counter of one of a waiter's needs.
+func (w *waiter) needed(need int) string { return w.needs[need].Counter.Name() }
+
 // index finds a limit among a waiter's needs.
-func (w *waiter) index(limit *counter.Counter) int {
+func (w *waiter) index(limit string) int {
 	for i := range w.needs {
-		if w.needs[i].Counter == limit {
+		if w.needed(i) == limit {
 			return i
 		}
 	}

@@ -5,8 +5,6 @@ import (
 	"container/list"
 	"hash/maphash"
 	"time"
-
-	"jarvis-gateway/policy/counter"
 )
 
 // desk is where those wait who were short of one limit. Its turns go to the highest class that waits, and in a class to
@@ -19,7 +17,7 @@ import (
 // One who is short is short for all behind it, though some of them may need less: those who need much would wait for ever.
 type desk struct {
 	line    *line
-	limit   *counter.Counter
+	limit   string // its counter's name
 	parties map[partyKey]*party
 	classes [11]list.List // of *party, by priority: whose turn it is first
 	rounds  list.List     // of *party: whose last turn was longest ago first
@@ -111,12 +109,12 @@ func (l *line) laneOf(w *waiter) *lane {
 	var h maphash.Hash
 	h.SetSeed(l.seed)
 	for i := range w.needs {
-		maphash.WriteComparable(&h, w.needs[i].Counter)
+		maphash.WriteComparable(&h, w.needed(i))
 	}
 	key := laneKey{partyKey{w.tenant, w.priority}, h.Sum64()}
 	n := l.lanes[key]
 	if n == nil {
-		n = &lane{key: key, line: l, desk: l.desk(w.needs[w.at].Counter)}
+		n = &lane{key: key, line: l, desk: l.desk(w.needed(w.at))}
 		l.lanes[key] = n
 	}
 	return n
@@ -151,7 +149,7 @@ func (n *lane) pull(w *waiter) {
 }
 
 // move takes a lane to the desk of another limit.
-func (l *line) move(n *lane, limit *counter.Counter) {
+func (l *line) move(n *lane, limit string) {
 	n.detach()
 	n.desk.count[n.key.priority] -= n.waiters.Len()
 	n.desk = l.desk(limit)
@@ -186,7 +184,7 @@ func (n *lane) detach() {
 	}
 }
 
-func (l *line) desk(limit *counter.Counter) *desk {
+func (l *line) desk(limit string) *desk {
 	d := l.desks[limit]
 	if d == nil {
 		d = &desk{line: l, limit: limit, parties: map[partyKey]*party{}, since: time.Now()}

@@ -58,7 +58,7 @@ func (r *room) yields(to *waiter) *waiter {
 
 // room is that of the limit that a newcomer waits for.
 func (l *line) room(w *waiter) *room {
-	limit := w.needs[w.at].Counter
+	limit := w.needed(w.at)
 	r := l.rooms[limit]
 	if r == nil {
 		r = newRoom()
@@ -69,7 +69,7 @@ func (l *line) room(w *waiter) *room {
 
 // makeRoom finds who has to go so that a newcomer can wait, nil if there is a place.
 func (l *line) makeRoom(w *waiter) (victim *waiter, err error) {
-	r := l.rooms[w.needs[w.at].Counter]
+	r := l.rooms[w.needed(w.at)]
 	switch {
 	case r != nil && r.n >= w.places:
 		if victim = r.yields(w); victim == nil {

@@ -19,19 +19,22 @@ import (
 // stock is limits, by their counters: so much is free of each.
 type stock struct {
 	mu    sync.Mutex
+	names *counter.Counters // gives the counters their names, and counts nothing
 	free  map[*counter.Counter]int64
 	retry map[*counter.Counter]time.Duration
 	tries int
 }
 
 func newStock() *stock {
-	return &stock{free: map[*counter.Counter]int64{}, retry: map[*counter.Counter]time.Duration{}}
+	counters, _ := counter.Open(counter.Options{}) // in memory, that never fails
+	_ = counters.Close()
+	return &stock{names: counters, free: map[*counter.Counter]int64{}, retry: map[*counter.Counter]time.Duration{}}
 }
 
 func (s *stock) limit(free int64) *counter.Counter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := new(counter.Counter)
+	k := s.names.Get(counter.Spec{Name: fmt.Sprint(len(s.free)), Algorithm: counter.Level})
 	s.free[k] = free
 	return k
 }
@@ -174,7 +177,7 @@ func (h *hall) settled() {
 		if w == nil {
 			h.t.Fatal("a desk is open at which nobody waits")
 		}
-		i := slices.IndexFunc(w.needs, func(n counter.Need) bool { return n.Counter == d.limit })
+		i := slices.IndexFunc(w.needs, func(n counter.Need) bool { return n.Counter.Name() == d.limit })
 		if h.could(w.needs[i : i+1]) {
 			h.t.Fatalf("%s, class %d, waits for what there is", w.tenant, w.priority)
 		}

@@ -62,14 +62,14 @@ func (l *limit) String() string {
 	return l.unit.String() + " " + l.rate.String()
 }
 
-// applies tells whether requests for a model count, which may have several names.
+// applies tells whether requests for a model count, which may have several names. Some providers take a name in any case.
 func (l *limit) applies(names []string) bool {
 	if len(l.rate.Models) == 0 {
 		return true
 	}
 	for _, m := range l.rate.Models {
 		for _, name := range names {
-			if m == name || wire.MatchModel(m, name) {
+			if wire.MatchModelFold(m, name) {
 				return true
 			}
 		}

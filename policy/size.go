@@ -11,6 +11,12 @@ import (
 
 // How much a request holds: what it may cost at most, as far as that is known and bounded, but no more than it may need, so
 // that one request does not keep others from what it will not use.
+//
+// A budget is passed by more than a token's price only where a provider bills more than is known beforehand: for a prompt of
+// which it reports more than ruler.bound expects, which is learnt at once, but may befall all requests that were let in before
+// the report; for files and earlier turns that a request only names and that are larger than document, likewise; for the first
+// streams whose events have several tokens; for an answer longer than its max_tokens; and for what the vocabulary of a model
+// that publishes none counts more of a stream's answer than we do. A gateway begins without experience after each restart.
 
 // size decides how much is held. A stream that can be cut holds what is likely, and more as it goes on. What cannot be cut
 // must be bounded before it begins: by what the client said, or by a share of what the budget has left, so that one request
@@ -32,12 +38,12 @@ func (r *Grant) size() {
 		if rest < top {
 			r.capped = rest
 		}
-	case top <= rest/8:
-		r.output = top
 	default:
-		r.output = min(top, max(bound*r.ask.N, rest/8), rest)
-		if r.output < top || r.most == 0 {
-			r.capped = r.output
+		if r.output = top; top > rest/8 {
+			r.output = min(top, max(bound*r.ask.N, rest/8), rest)
+		}
+		if r.output < top || r.boundless() {
+			r.capped = max(r.output, 1) // of a budget that is spent now, others may give back some before this one takes
 		}
 	}
 	r.output = max(r.output, min(least*r.ask.N, top)) // less is not worth it: then the budget is spent
@@ -56,24 +62,68 @@ func (r *Grant) shrink() bool {
 	return r.output < before
 }
 
-// estimate tells how many tokens the prompt has at most. It is counted where that decides.
+// estimate tells how many tokens the prompt has at most. For budgets what is held must be enough: it is as many as the request
+// has bytes where that is little beside all that is left, else the prompt is counted. An estimate may be wrong by any factor.
 func (r *Grant) estimate() {
+	if r.rated || !r.strict {
+		r.fair = r.habit.prompt(r.guessed() + r.elsewhere)
+	}
+	if !r.strict {
+		r.prompt = r.fair
+		return
+	}
+	if r.ask.Raw == nil {
+		r.exact = r.ask.Prompt
+		r.prompt = r.habit.counted(r.exact, r.elsewhere, true)
+	} else if r.prompt = r.habit.wide(len(r.ask.Raw), r.elsewhere); r.exact > 0 || !r.slight() {
+		r.count()
+		r.prompt = min(r.prompt, r.habit.counted(r.exact, r.elsewhere, tokens.For(r.ask.Served).Exact()))
+	}
+	if !r.rated {
+		r.fair = r.prompt
+	}
+}
+
+// guessed is about how many tokens the prompt has.
+func (r *Grant) guessed() int64 {
 	if r.guess == 0 {
 		r.guess = r.ask.Prompt
 		if r.ask.Raw != nil {
 			r.guess = int64(tokens.EstimateJSON(r.ask.Raw))
 		}
 	}
-	r.prompt = r.habit.prompt(r.guess + r.elsewhere)
-	if r.strict { // what was short so far need not be so again
-		r.prompt = max(r.prompt, r.guess+r.elsewhere)
-	}
-	if r.strict && r.exact == 0 && r.ask.Raw != nil && r.prompt > r.rest(0)/4 {
+	return r.guess
+}
+
+// count counts the prompt, once.
+func (r *Grant) count() {
+	if r.exact == 0 && r.ask.Raw != nil {
 		r.exact = int64(tokens.CountRequest(r.ask.Raw, r.ask.Served))
 	}
-	if r.exact > 0 {
-		r.prompt = r.habit.counted(r.exact) + r.elsewhere
+}
+
+// slight tells a prompt whose price, as held, is little beside what every budget has left.
+func (r *Grant) slight() bool {
+	for i := range r.holds {
+		h := &r.holds[i]
+		if h.limit.budget() && r.price(h.limit, r.prompt, 0) > (h.counter.Free()+h.n)/16 {
+			return false
+		}
 	}
+	return true
+}
+
+// Prompt is how many tokens of prompt a provider that has not said so most probably bills; 0: nothing is known. It is no more
+// than is held.
+func (r *Grant) Prompt() int64 {
+	if r == nil || r.habit == nil || r.ask.Raw == nil && r.ask.Prompt == 0 {
+		return 0
+	}
+	if !r.strict {
+		return r.habit.told(r.guessed(), 0, r.elsewhere)
+	}
+	r.count()
+	return max(min(r.habit.told(0, r.exact, r.elsewhere), r.prompt), 1)
 }
 
 // rest is how many tokens of answer the tightest budget still buys, after the prompt and so many tokens, with what is held.
@@ -128,18 +178,23 @@ const (
 // roomy sizes a request that is small beside all its limits, so that nothing depends on how small: a prompt has no more
 // tokens than bytes. Some are measured all the same, for experience.
 func (r *Grant) roomy() bool {
-	if r.ask.Raw == nil || r.elsewhere > 0 || rand.Uint32()%measured == 0 {
+	if r.ask.Raw == nil || r.elsewhere > 0 || (r.rated || !r.strict) && rand.Uint32()%measured == 0 {
 		return false
 	}
-	r.prompt = int64(len(r.ask.Raw)) + 4*framing
+	r.prompt = r.habit.wide(len(r.ask.Raw), 0)
+	r.fair = r.prompt
 	r.answer()
-	if r.output = r.top(); r.cuttable() || !r.strict {
+	r.capped = 0
+	switch r.output = r.top(); {
+	case r.cuttable() || !r.strict:
 		r.output = r.likely
+	case r.boundless():
+		r.capped = r.output / r.ask.N
 	}
 	for i := range r.holds {
 		if l := r.holds[i].limit; l.unit == Tokens || l.unit == Spend {
 			if l.used.Load() > l.spec.Limit/8*7 || r.need(&r.holds[i]) > l.spec.Limit/little {
-				r.prompt, r.output = 0, 0
+				r.prompt, r.fair, r.output = 0, 0, 0
 				return false
 			}
 		}
@@ -149,7 +204,7 @@ func (r *Grant) roomy() bool {
 
 const (
 	little   = 256 // such a part of a limit does not matter
-	measured = 8   // one request in so many is measured though it is little
+	measured = 8   // one request in so many is measured for rates though it is little
 )
 
 // answer tells how long the answer may become.
@@ -180,13 +235,39 @@ func (r *Grant) top() int64 {
 	return longest * r.ask.N
 }
 
+// boundless tells an answer that is as long as the model likes, and nobody knows how long that is. What is held for it is a
+// guess, to which it must be bounded, however much the budget has left.
+func (r *Grant) boundless() bool {
+	return r.ask.Answers && r.most == 0 && (r.ask.Tariff == nil || r.ask.Tariff.Longest() == 0) && r.lasts()
+}
+
+// lasts tells whether a longer answer takes more of any budget: of money none does that costs nothing.
+func (r *Grant) lasts() bool {
+	for i := range r.holds {
+		if l := r.holds[i].limit; l.budget() && r.price(l, r.prompt, longest) > r.price(l, r.prompt, 0) {
+			return true
+		}
+	}
+	return false
+}
+
+// cut tells an answer that the gateway may have cut short, so that nothing can be learnt of its length.
+func (r *Grant) cut(u wire.Usage) bool {
+	return r.capped > 0 && (r.capped < longest || u.Completion >= r.capped)
+}
+
 // price is what tokens are in the units of a limit, at most.
 func (r *Grant) price(l *limit, prompt, output int64) int64 {
 	if l.unit == Tokens {
 		return prompt + output + r.lost
 	}
+	return r.wasted + r.cost(prompt, output)
+}
+
+// cost is what tokens cost at most, in nano-dollars.
+func (r *Grant) cost(prompt, output int64) int64 {
 	if r.ask.Tariff == nil {
-		return r.wasted
+		return 0
 	}
 	u := r.ask.Units
 	u.Prompt = prompt
@@ -194,7 +275,7 @@ func (r *Grant) price(l *limit, prompt, output int64) int64 {
 	if r.hour {
 		u.CacheWrite1h = prompt
 	}
-	return r.wasted + int64(r.ask.Tariff.Cost(u)) + mulDiv(output, r.ask.Tariff.OutputRate(prompt), million)
+	return int64(r.ask.Tariff.Cost(u)) + mulDiv(output, r.ask.Tariff.OutputRate(prompt), million)
 }
 
 // entry is what is held at least of what may cost anything: else who has used all of a limit would be let in on and on by an

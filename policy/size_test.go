@@ -108,6 +108,35 @@ func TestAimHoldsForTheNextTarget(t *testing.T) {
 	}
 }
 
+// What would not fit into a budget of which nothing is used is refused for good, and nobody is told to come again.
+func TestTooLargeForAnyBudget(t *testing.T) {
+	for name, limits := range map[string]Limits{"insufficient_quota": {Spend: spends(t, "$0.1/month")}, "rate_limit_exceeded": {Tokens: rates(t, "1000/d")}} {
+		g, c := counting(t, Tenant{Limits: limits}, Limits{})
+		for _, n := range []int64{1000, 1 << 20} {
+			var r Grant
+			err := g.Admit(c, &Ask{Model: "chat", Tariff: long{perToken{in: 10_000, out: 40_000}}, Prompt: 10, Answers: true, N: n}, &r)
+			turnedDown(t, err, name, "Request too large: ")
+			if e, ok := err.(*wire.Error); ok && (!e.Final || e.Retry != 0) {
+				t.Errorf("%d answers: %+v", n, e)
+			}
+		}
+	}
+}
+
+// An answer that costs nothing is not bounded for the sake of a budget of money.
+func TestWhatCostsNothingIsNotBounded(t *testing.T) {
+	g, c := counting(t, Tenant{Limits: Limits{Spend: spends(t, "$0.1/d")}}, Limits{})
+	for name, tariff := range map[string]Tariff{"free": endless{}, "only the prompt costs": endless{perToken{in: 10}}} {
+		for _, prompt := range []int64{10, 1000} {
+			r := admitted(t, g, c, Ask{Model: "chat", Tariff: tariff, Prompt: prompt, Answers: true})
+			if most, _ := r.Cap(); most != 0 {
+				t.Errorf("%s: max_tokens is %d", name, most)
+			}
+			r.Settle(wire.Usage{}, 0, false)
+		}
+	}
+}
+
 func TestAbsurdNumbers(t *testing.T) {
 	g, c := counting(t, Tenant{Limits: Limits{Spend: spends(t, "$1/d"), Tokens: rates(t, "1M/d")}}, Limits{})
 	for _, most := range []int64{math.MaxInt64, 1 << 44, 999_999_999_999_999} {

@@ -19,8 +19,8 @@ type Held struct {
 	Free  int64
 }
 
-// Standings is how the limits of a tenant stand, with those of its teams and keys; of "" it is the gateway's own.
-func (g *Gate) Standings(tenant string) (list []Held) {
+// standings is Standings without what is stored.
+func (g *Gate) standings(tenant string) (list []Held) {
 	d := g.directory.Load()
 	if tenant == "" {
 		return stand(nil, d.whole, "", "")

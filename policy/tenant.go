@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"jarvis-gateway/policy/guard"
@@ -48,7 +47,7 @@ type tenant struct {
 	pinned   []*scope        // its and its teams', whose counters it keeps
 	notice   *notice
 	guards   *guard.Chain
-	habits   atomic.Pointer[habits]
+	habits   *habits
 }
 
 // team is a part of a tenant.

@@ -95,10 +95,16 @@ func (a *AccessLog) write(x *exchange, now time.Time) {
 	if x.asked != "" {
 		l.text("model", shorten(x.asked))
 	}
+	if why := x.why(); why != "" {
+		l.text("route", why)
+	}
 	if x.target != nil {
 		l.text("provider", x.target.Provider)
 		l.text("served", x.served())
 		l.number("attempts", int64(x.tries))
+	}
+	if len(x.failed) > 0 {
+		l.text("failed", x.failures())
 	}
 	l.number("status", int64(x.status()))
 	l.text("outcome", outcomeOf(x.failure))
@@ -133,6 +139,7 @@ func (l *line) result(x *exchange, total time.Duration) {
 		*l = append(*l, `,"stream":true`...)
 		l.millis("first_token_ms", x.first)
 	}
+	l.positive("continued", int64(x.resumed))
 	u := x.tally.all()
 	l.number("prompt_tokens", u.Prompt)
 	l.number("completion_tokens", u.Completion)
@@ -149,6 +156,9 @@ func (l *line) result(x *exchange, total time.Duration) {
 	}
 	if x.lessened {
 		l.text("downgraded_to", x.route.Name)
+	}
+	if x.prompt != nil {
+		l.text("prompt", x.prompt.Name+"@"+x.prompt.Version)
 	}
 	if noted := x.noted(); len(noted) > 0 {
 		l.text("guards", strings.Join(noted, ","))

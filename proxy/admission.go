@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 	"time"
@@ -47,6 +48,9 @@ func (x *exchange) admit() error {
 			continue
 		}
 		x.route, x.model, x.lesser, x.lessened = route, model, lesser.Model, true
+		if err = x.checkElsewhere(); err != nil {
+			return err
+		}
 	}
 }
 
@@ -62,17 +66,52 @@ func (x *exchange) limited() bool {
 }
 
 // names are all that limits by model may call what is asked: by which of its names a client asks for a model must not
-// matter.
+// matter. A dated snapshot of a model goes by the model's name too. What a fallback may serve counts as asked for, as its limits
+// are held before it is known who answers.
 func (x *exchange) names() []string {
 	asked := x.asked
 	if x.lessened {
 		asked = x.lesser
 	}
-	x.called = append(x.called[:0], asked, x.route.Name)
-	for _, t := range x.route.Targets {
-		x.called = append(x.called, x.modelOf(t), t.Provider+"/"+x.modelOf(t))
+	x.called = x.naming(append(x.called[:0], asked), x.route)
+	for _, next := range x.route.Fallbacks() {
+		x.called = x.naming(x.called, next)
 	}
 	return x.called
+}
+
+// naming adds the names of a route and of its targets.
+func (x *exchange) naming(names []string, r *router.Route) []string {
+	names = append(names, r.Name)
+	for _, t := range r.Targets {
+		model := x.modelOf(t)
+		full := t.Provider + "/" + model
+		names = append(names, model, full)
+		if n := len(snapshot(model)); n > 0 {
+			names = append(names, model[:len(model)-n], full[:len(full)-n])
+		}
+	}
+	return names
+}
+
+// snapshot is the date at the end of a model's name, with the hyphen before it: -2024-08-06 or -20240806; "" where there is none.
+func snapshot(model string) string {
+	for _, shape := range [...]string{"-0000-00-00", "-00000000"} {
+		at := len(model) - len(shape)
+		if at > 0 && dated(model[at:], shape) {
+			return model[at:]
+		}
+	}
+	return ""
+}
+
+func dated(tail, shape string) bool {
+	for i := range len(shape) {
+		if digit := tail[i]-'0' <= 9; digit != (shape[i] == '0') || !digit && tail[i] != '-' {
+			return false
+		}
+	}
+	return true
 }
 
 // measure tells what limits on tokens and money have to know of the request.
@@ -111,7 +150,7 @@ func (x *exchange) measure(a *policy.Ask) error {
 		}
 		var found tariff
 		if found, err = x.price(target); err == nil {
-			a.Tariff, a.Hidden = found.dearest(x.body.Tier()), a.Answers && thinks(a.Served)
+			a.Tariff, a.Hidden = found.dearest(x.body.Tier()), a.Answers && found.thinks
 			return nil
 		}
 	}
@@ -149,8 +188,9 @@ func (x *exchange) price(t *router.Target) (tariff, error) {
 
 // tariff is what is known of a target's price.
 type tariff struct {
-	price *usage.Price
-	known bool
+	price  *usage.Price
+	known  bool
+	thinks bool // the model is known to, and that costs too
 }
 
 // dearest is what an answer may cost that was asked for in a service tier: a discount is certain only when the answer says so.
@@ -163,6 +203,7 @@ func (t tariff) dearest(tier string) *usage.Price {
 
 func (g *Gateway) tariff(t *router.Target, model string) (found tariff) {
 	found.price, found.known = g.Prices.Find(t.Provider, g.Providers[t.Provider].Kind(), model)
+	found.thinks = thinks(model)
 	return found
 }
 
@@ -192,22 +233,51 @@ func (x *exchange) standings(h *fasthttp.ResponseHeader) {
 	if !x.grant.Bounded() {
 		return
 	}
-	var space [32]byte
-	for _, row := range standingHeaders {
-		if at, ok := x.grant.Standing(row.unit); ok {
-			h.SetCanonical(row.limit, strconv.AppendInt(space[:0], at.Limit, 10))
-			h.SetCanonical(row.left, strconv.AppendInt(space[:0], at.Left, 10))
-			h.SetCanonical(row.reset, append(space[:0], at.Reset.Round(time.Millisecond).String()...))
-		}
-	}
+	requests, tokens := x.grant.Standings()
+	requestsHeaders.write(h, &requests)
+	tokensHeaders.write(h, &tokens)
 }
 
-var standingHeaders = []struct {
-	unit               policy.Unit
-	limit, left, reset []byte
-}{
-	{policy.Requests, []byte("X-Ratelimit-Limit-Requests"), []byte("X-Ratelimit-Remaining-Requests"), []byte("X-Ratelimit-Reset-Requests")},
-	{policy.Tokens, []byte("X-Ratelimit-Limit-Tokens"), []byte("X-Ratelimit-Remaining-Tokens"), []byte("X-Ratelimit-Reset-Tokens")},
+// standingHeaders are the names of what tells how limits on one unit stand.
+type standingHeaders struct{ limit, left, reset []byte }
+
+var (
+	requestsHeaders = standingHeaders{[]byte("X-Ratelimit-Limit-Requests"), []byte("X-Ratelimit-Remaining-Requests"), []byte("X-Ratelimit-Reset-Requests")}
+	tokensHeaders   = standingHeaders{[]byte("X-Ratelimit-Limit-Tokens"), []byte("X-Ratelimit-Remaining-Tokens"), []byte("X-Ratelimit-Reset-Tokens")}
+)
+
+func (names *standingHeaders) write(h *fasthttp.ResponseHeader, at *policy.Standing) {
+	if at.Limit == 0 {
+		return
+	}
+	var space [32]byte
+	h.SetCanonical(names.limit, strconv.AppendInt(space[:0], at.Limit, 10))
+	h.SetCanonical(names.left, strconv.AppendInt(space[:0], at.Left, 10))
+	h.SetCanonical(names.reset, appendReset(space[:0], at.Reset))
+}
+
+// appendReset writes a duration to the millisecond, as OpenAI does: 12ms, 1.5s, 6m0s.
+func appendReset(dst []byte, d time.Duration) []byte {
+	ms := int64(max(d, 0).Round(time.Millisecond) / time.Millisecond)
+	switch {
+	case ms == 0:
+		return append(dst, "0s"...)
+	case ms < 1000:
+		return append(strconv.AppendInt(dst, ms, 10), "ms"...)
+	}
+	s, ms := ms/1000, ms%1000
+	if s >= 3600 {
+		dst = append(strconv.AppendInt(dst, s/3600, 10), 'h')
+	}
+	if s >= 60 {
+		dst = append(strconv.AppendInt(dst, s/60%60, 10), 'm')
+	}
+	dst = strconv.AppendInt(dst, s%60, 10)
+	if ms > 0 {
+		dst = append(dst, '.', byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10))
+		dst = bytes.TrimRight(dst, "0")
+	}
+	return append(dst, 's')
 }
 
 // bill tells what the answer cost, and what was done to the request to stay within limits.

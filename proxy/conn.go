@@ -44,7 +44,8 @@ type conn struct {
 func newConn(nc net.Conn, s *Server) *conn {
 	c := &conn{Conn: nc, server: s}
 	c.x.conn = c
-	c.x.send, c.x.call.Abort, c.x.call.Keep = c.x.attempt, &c.x.abort, c.x.keep
+	c.x.call = &c.x.own
+	c.x.own.Abort, c.x.own.Keep = &c.x.abort, c.x.keep
 	s.gone.add(c)
 	return c
 }

@@ -17,13 +17,13 @@ import (
 	"jarvis-gateway/proxy/usage"
 	"jarvis-gateway/proxy/wire"
 	"jarvis-gateway/router"
+	"jarvis-gateway/router/prompt"
 )
 
 // exchange is one request from its arrival to the last byte of its answer. Its memory belongs to the connection, which
 // serves one request at a time.
 type exchange struct {
 	conn *conn
-	send router.Send // x.attempt, bound once
 
 	g       *Gateway // of the config in force when the request came
 	ctx     *fasthttp.RequestCtx
@@ -35,19 +35,28 @@ type exchange struct {
 	body    wire.Body
 	asked   string // the model that the client asked for
 	route   *router.Route
-	model   string // what a target without a model of its own is asked for
+	detour  *router.Detour // from the model that was asked for to route; nil: that is the same
+	model   string         // what a target without a model of its own is asked for
 	target  *router.Target
-	tries   int
-	call    provider.Call
+	attempt router.Attempt // that answered, until it has ended
+	query   *router.Query  // nil until a route asks for it; of this connection
+	failed  []step         // attempts that came to nothing
+	call    *provider.Call // of the attempt that counts: own, or the rival's
+	own     provider.Call
+	race    *race // nil until a request may be hedged
 	abort   provider.Abort
 	reply   wire.Reply
 	failure *wire.Error
 
 	cost     *usage.Price // of the target asked last
 	priced   bool         // it is known
-	lessened bool         // a limit sent the request to another model:
-	lesser   string       // this
+	open     bool
+	lessened bool  // a limit sent the request to another model
+	resumed  uint8 // times that the answer broke off and another target went on
+	tries    int32
+	lesser   string       // which one
 	called   []string     // all names of the model
+	prompt   *prompt.Used // the template that was put in front
 	vault    *guard.Vault // what guards took out of the request
 	flags    []string     // what they noted
 
@@ -59,7 +68,6 @@ type exchange struct {
 	named    *policy.Caller // whom name is of
 	name     []byte         // the caller as access lines have it
 	tail     []byte         // the error event that ends a stream
-	open     bool
 }
 
 // begin makes the exchange ready for the request in ctx.
@@ -69,9 +77,13 @@ func (x *exchange) begin(s *Server, ctx *fasthttp.RequestCtx) {
 	x.ep, x.caller, x.route, x.target, x.failure, x.tail = nil, nil, nil, nil, nil, nil
 	x.asked, x.model, x.tries, x.upstream, x.first, x.sent = "", "", 0, 0, 0, 0
 	x.body, x.call.AnswerAs, x.call.Meter, x.call.MaxTokens, x.call.Prompt = wire.Body{}, nil, nil, 0, 0
-	x.cost, x.priced, x.lessened, x.vault, x.flags = nil, false, false, nil, nil
-	x.tally = tally{}
+	x.attempt, x.detour, x.resumed = router.Attempt{}, nil, 0
+	x.cost, x.priced, x.lessened, x.vault, x.flags, x.prompt = nil, false, false, nil, nil, nil
+	x.tally, x.failed = tally{}, x.failed[:0]
 	x.identity()
+	if x.query != nil {
+		x.query.Known = 0
+	}
 	x.abort.Reset()
 	if x.conn.left.Load() {
 		x.abort.Fire()
@@ -144,6 +156,7 @@ func (x *exchange) finish() {
 	}()
 	defer inFlight.Add(-1)
 	defer x.release()
+	defer x.attempt.End(errBug) // it has ended by then, but for a bug
 	if told, ok := x.reply.Stream.(interface{ Failure() error }); ok && x.failure == nil {
 		if err := told.Failure(); err != nil {
 			x.failure = x.fault(err)
@@ -151,6 +164,9 @@ func (x *exchange) finish() {
 	}
 	x.reckon()
 	now := time.Now()
+	x.attempt.Used(x.tally.answer.Prompt, x.tally.answer.CachedPrompt)
+	x.attempt.End(x.broken())
+	x.tryOut(now)
 	x.account(now)
 	if x.failure != nil {
 		x.audit(x.failure)
@@ -163,6 +179,7 @@ func (x *exchange) finish() {
 func (x *exchange) release() {
 	x.grant.Settle(x.tally.all(), x.tally.paid, x.failure == nil && x.tally.told())
 	x.reply.Close()
+	x.retire()
 	x.call.Forget()
 	x.ctx, x.call.Body, x.call.Form, x.call.Header = nil, nil, nil, nil
 	x.body, x.asked, x.model = wire.Body{}, "", "" // a connection that idles must not hold the last request
@@ -181,7 +198,7 @@ func (x *exchange) account(now time.Time) {
 	m.outcome(outcome)
 	m.count(x.tally.answer)
 	m.total.Observe(now.Sub(x.start).Seconds())
-	if x.first > 0 && x.reply.Stream != nil {
+	if x.first > 0 && x.reply.Stream != nil && x.resumed == 0 {
 		m.first.Observe(x.first.Seconds())
 	}
 }
@@ -268,6 +285,10 @@ func (x *exchange) headers(h *fasthttp.ResponseHeader) {
 		h.SetCanonical(headerAttempts, strconv.AppendInt(space[:0], int64(x.tries), 10))
 		overhead := x.answered.Sub(x.start) - x.upstream
 		h.SetCanonical(headerOverhead, appendMillis(space[:0], overhead))
+	}
+	x.routed(h)
+	if x.prompt != nil {
+		h.SetCanonical(headerPrompt, []byte(x.prompt.Name+"@"+x.prompt.Version))
 	}
 	if x.conn.server.draining.Load() {
 		x.conn.closing.Store(true)

@@ -12,12 +12,14 @@ import (
 	"jarvis-gateway/proxy/dialect"
 	"jarvis-gateway/proxy/provider"
 	"jarvis-gateway/proxy/wire"
+	"jarvis-gateway/router"
 )
 
 // This file is the only place where an error becomes a response or an event of a stream.
 
 var (
 	errDraining = &wire.Error{Status: 503, Type: wire.TypeServer, Code: "shutting_down", Message: "The gateway is shutting down.", Retry: time.Second}
+	errBug      = wire.Server(500, "internal_error", "The gateway met an internal error.", nil) // which says nothing of a target
 	errNotReady = &wire.Error{Status: 503, Type: wire.TypeServer, Code: "not_ready", Message: "The gateway has no model or no key to serve."}
 )
 
@@ -30,6 +32,8 @@ const (
 	outcomeTimeout  = "timeout"        // the provider was too slow
 	outcomeProvider = "provider_error" // anything else that went wrong upstream
 	outcomeInternal = "internal_error"
+
+	outcomeUnavailable = "unavailable" // the gateway had no room, or could not check or keep what it must
 )
 
 // statusGone stands in logs for a client that left before its answer; nothing is sent.
@@ -41,7 +45,7 @@ func fault(err error) *wire.Error {
 	if errors.As(err, &e) {
 		return e
 	}
-	if errors.Is(err, provider.ErrAborted) {
+	if errors.Is(err, provider.ErrAborted) || errors.Is(err, router.ErrLeft) {
 		return &wire.Error{Status: statusGone, Type: wire.TypeServer, Code: outcomeGone, Message: "The client left.", Err: err}
 	}
 	return wire.Server(500, "internal_error", "The gateway met an internal error. Please report it with the request id.", err)
@@ -61,6 +65,10 @@ func outcomeOf(e *wire.Error) string {
 		return outcomeClient
 	case e.Code == "internal_error":
 		return outcomeInternal
+	}
+	switch e.Code {
+	case "auth_unavailable", "guard_unavailable", "limits_unavailable", "state_unavailable", "overloaded", "shutting_down", "not_ready":
+		return outcomeUnavailable
 	}
 	return outcomeProvider
 }

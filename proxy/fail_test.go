@@ -36,6 +36,8 @@ func TestOutcomes(t *testing.T) {
 		outcomeTimeout:  {{Status: 504, Code: "timeout"}},
 		outcomeProvider: {{Status: 502, Code: "upstream_error"}, {Status: 502, Code: "upstream_auth"}, {Status: 503, Code: "upstream_unavailable"}},
 		outcomeInternal: {fault(errors.New("secret cause")), fault(io.EOF)},
+		outcomeUnavailable: {errDraining, errNotReady, {Status: 503, Code: "auth_unavailable"}, {Status: 503, Code: "guard_unavailable"}, {Status: 503, Code: "limits_unavailable"},
+			{Status: 503, Code: "state_unavailable"}, {Status: 503, Code: "overloaded"}},
 	} {
 		for _, e := range list {
 			if got := outcomeOf(e); got != want {
@@ -93,7 +95,7 @@ func TestErrorEvents(t *testing.T) {
 
 // A bug costs the request that meets it a 500, and nothing else.
 func TestPanic(t *testing.T) {
-	r, err := router.New(map[string]router.Model{"chat": {Targets: []router.TargetConfig{{Provider: "missing"}}}}, []string{"missing"})
+	r, err := router.New(router.Setup{Models: map[string]router.Model{"chat": {Targets: []router.TargetConfig{{Provider: "missing"}}}}, Providers: []string{"missing"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +203,7 @@ func TestAccessLogIsBounded(t *testing.T) {
 	const lines = 10_000
 	server, who := &Server{access: a}, &policy.Caller{Tenant: strings.Repeat("t", 4000), Key: "k"}
 	for range lines {
-		x := &exchange{start: time.Now(), conn: &conn{server: server}, id: []byte("an-id"), caller: who, ctx: &fasthttp.RequestCtx{}}
+		x := &exchange{call: &provider.Call{}, start: time.Now(), conn: &conn{server: server}, id: []byte("an-id"), caller: who, ctx: &fasthttp.RequestCtx{}}
 		a.write(x, time.Now())
 	}
 	close(out.hold)

@@ -2,8 +2,10 @@
 package proxy
 
 import (
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
@@ -22,6 +24,7 @@ type Gateway struct {
 	Router    *router.Router
 	Providers map[string]*provider.Client
 	Prices    *usage.Prices
+	Prompts   *Prompts // nil: none
 
 	tariffs []tariff      // by the target's index, of targets with a model of their own
 	metrics []*lazyTarget // by the target's index
@@ -99,10 +102,17 @@ func (g *Gateway) run(x *exchange) (err error) {
 	if err = x.find(); err != nil {
 		return err
 	}
+	x.divert()
+	if err = x.checkElsewhere(); err != nil {
+		return err
+	}
 	if err = x.checkThread(); err != nil {
 		return err
 	}
 	if err = x.checkLinks(); err != nil {
+		return err
+	}
+	if err = x.prompted(); err != nil {
 		return err
 	}
 	if err = x.admit(); err != nil {
@@ -111,9 +121,11 @@ func (g *Gateway) run(x *exchange) (err error) {
 	if err = x.checkAsked(); err != nil {
 		return err
 	}
-	if x.target, x.tries, err = x.route.Do(x.send); err != nil {
+	x.shadow()
+	if x.target, x.attempt, err = x.route.Do(x); err != nil {
 		return err
 	}
+	x.goesOn()
 	return x.checkAnswer()
 }
 
@@ -130,7 +142,7 @@ func (x *exchange) parse() (err error) {
 	if enc := h.ContentEncoding(); len(enc) > 0 && string(enc) != "identity" {
 		return &wire.Error{Status: 415, Type: wire.TypeInvalid, Code: "unsupported_content_encoding", Message: "Send the request's body without a Content-Encoding."}
 	}
-	call := &x.call
+	call := x.call
 	call.Method, call.Path, call.Query, call.Kind = fasthttp.MethodPost, x.ep.path, nil, x.ep.kind
 	call.Header, call.ID, call.Body, call.Form, call.Count = h, x.id, nil, nil, x.ep.count
 	if x.ep.kind == wire.Message && string(x.ctx.QueryArgs().Peek("beta")) == "true" {
@@ -147,6 +159,9 @@ func (x *exchange) parse() (err error) {
 		}
 		call.Body, call.Stream, x.asked = &x.body, x.body.Stream(), x.body.Model()
 	}
+	if err = x.suggest(); err != nil {
+		return err
+	}
 	if x.asked == "" {
 		x.asked = x.ep.model
 	}
@@ -154,7 +169,7 @@ func (x *exchange) parse() (err error) {
 		return wire.Invalid("model", "You must provide a model parameter.")
 	}
 	if !fitModel(x.asked) {
-		return wire.Invalid("model", "A model's name has at most %d bytes, all of them printable, and no part that is . or ..", maxModel)
+		return wire.Invalid("model", "A model's name has at most %d bytes, all of them printable, none of them ? or #, no space around it or its parts, and no part that is empty, . or ..", maxModel)
 	}
 	return nil
 }
@@ -163,13 +178,14 @@ const maxModel = 256
 
 var queryBeta = []byte("beta=true") // with which Anthropic's clients ask for its newer parts
 
-// fitModel keeps out of headers, paths and logs what only an attacker would call a model.
+// fitModel keeps out of headers, paths and logs what only an attacker would call a model, and spellings that some provider reads
+// as another name: limits by model go by names.
 func fitModel(name string) bool {
-	if len(name) > maxModel || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if len(name) > maxModel || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || r == '?' || r == '#' }) {
 		return false
 	}
 	for part := range strings.SplitSeq(name, "/") {
-		if part == "." || part == ".." {
+		if part == "" || part == "." || part == ".." || part[0] == ' ' || part[len(part)-1] == ' ' {
 			return false
 		}
 	}
@@ -184,6 +200,30 @@ func (x *exchange) find() error {
 		return modelNotFound(x.asked)
 	}
 	return nil
+}
+
+// checkElsewhere refuses a field that could have a provider ask another model, or another server, behind the back of what bounds
+// the caller. Who may ask every provider that may answer for any model, and has no limit that depends on which, may send it.
+func (x *exchange) checkElsewhere() error {
+	field := x.elsewhere()
+	if field == "" || x.free(x.route) && !slices.ContainsFunc(x.route.Fallbacks(), func(next *router.Route) bool { return !x.free(next) }) {
+		return nil
+	}
+	return wire.Invalid(field, "%s: the gateway decides which model and which server is asked, so leave this field out.", field)
+}
+
+// elsewhere is the first such field, "" for none.
+func (x *exchange) elsewhere() string {
+	if x.call.Form != nil {
+		return x.call.Form.Elsewhere()
+	}
+	return x.body.Elsewhere()
+}
+
+// free tells that nothing bounds what the caller may ask the route's providers for.
+func (x *exchange) free(r *router.Route) bool {
+	return !x.caller.Metered() && !x.caller.ByModel() &&
+		!slices.ContainsFunc(r.Targets, func(t *router.Target) bool { return !x.caller.Allows(t.Provider+"/", true) })
 }
 
 func modelNotFound(name string) error {
@@ -204,35 +244,53 @@ func shorten(name string) string {
 	return name[:cut] + "..."
 }
 
-// attempt asks one target.
-func (x *exchange) attempt(target *router.Target) error {
-	x.call.AnswerAs = nil
-	if x.route.AnswerAs == "asked" {
-		x.call.AnswerAs = []byte(x.asked)
-	}
-	return x.ask(target)
-}
-
 // ask does one call to a provider and counts it.
 func (x *exchange) ask(target *router.Target) error {
+	if err := x.prepare(target); err != nil {
+		return err
+	}
+	err := x.g.Providers[target.Provider].Do(x.call, &x.reply)
+	x.timed()
+	return x.ended(target, err)
+}
+
+// prepare makes the request and what it holds fit a target.
+func (x *exchange) prepare(target *router.Target) error {
 	x.target = target
+	x.tries++
 	if x.billed() {
 		if err := x.aim(target); err != nil {
 			return err
 		}
 	}
-	call := &x.call
-	call.Model, call.Timeout = x.served(), x.limit(target.Timeout)
+	if err := x.enter(x.call, target); err != nil {
+		return err
+	}
+	x.address(x.call, target)
+	return nil
+}
+
+// address tells a call for whom it is. It begins now.
+func (x *exchange) address(call *provider.Call, target *router.Target) {
+	call.Model, call.Timeout, call.Prefix = x.modelOf(target), x.limit(target.Timeout), x.prefix(target)
+	call.Hasty = call.Timeout != target.Timeout
 	call.Begun = time.Now()
-	err := x.g.Providers[target.Provider].Do(call, &x.reply)
+}
+
+// timed takes note of how long the request waited for a provider.
+func (x *exchange) timed() {
 	x.answered = time.Now()
-	x.upstream += x.answered.Sub(call.Begun)
+	x.upstream += x.answered.Sub(x.call.Begun)
+}
+
+// ended counts the call that has come to its first content, or to nothing.
+func (x *exchange) ended(target *router.Target, err error) error {
 	m := x.g.metrics[target.Index].get()
 	if err != nil {
 		e := x.fault(err)
 		m.attempt(resultOf(e))
 		x.lose(m)
-		if e.Code == "upstream_auth" {
+		if e.Key {
 			x.conn.server.log.Error("a provider refuses the gateway's credentials", "provider", target.Provider, "id", string(x.id), "cause", e.Error())
 		}
 		return err
@@ -243,18 +301,9 @@ func (x *exchange) ask(target *router.Target) error {
 	return nil
 }
 
-// limit shortens the whole attempt to what the client is ready to wait: X-Jarvis-Timeout, in seconds or as 1m30s.
+// limit shortens the whole attempt to what the client is ready to wait.
 func (x *exchange) limit(t router.Timeout) router.Timeout {
-	v := x.ctx.Request.Header.PeekCanonical(headerTimeout)
-	if len(v) == 0 {
-		return t
-	}
-	d, err := time.ParseDuration(string(v))
-	if err != nil {
-		d, err = time.ParseDuration(string(v) + "s")
-	}
-	if err == nil && d > 0 {
-		left := max(d-time.Since(x.start), time.Millisecond)
+	if left := x.left(); left > 0 {
 		t.Total, t.FirstToken, t.Connect = min(t.Total, left), min(t.FirstToken, left), min(t.Connect, left)
 	}
 	return t

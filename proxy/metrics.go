@@ -23,7 +23,7 @@ var (
 	firstOut = newHistogram("jarvis_first_token_seconds", "Time from a request's arrival to the first content of a streamed answer.", "model", "provider")
 	spent    = newCounter("jarvis_tokens_total", "Tokens by kind; cached, cache_write, reasoning and audio are parts of prompt and completion.", "model", "provider", "kind")
 	unbilled = newCounter("jarvis_usage_estimated_total", "Answers whose provider reported no usage, so that it was estimated.", "model", "provider")
-	attempts = newCounter("jarvis_upstream_attempts_total", "Calls to providers, by result: ok, an error code, or aborted.", "model", "provider", "result")
+	attempts = newCounter("jarvis_upstream_attempts_total", "Calls to providers, by result: ok, an error code, aborted, or lost where another answered first.", "model", "provider", "result")
 	refusals = newCounter("jarvis_refusals_total", "Requests refused by the gateway itself, by reason.", "reason")
 	panics   = newCounter("jarvis_panics_total", "Requests that met a bug of the gateway.")
 	dropped  = newCounter("jarvis_access_lines_dropped_total", "Access lines lost because their reader was too slow.")

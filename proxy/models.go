@@ -173,7 +173,7 @@ func (g *Gateway) served(x *exchange, target *router.Target) []gjson.Result {
 	if ok && time.Now().Before(known.until) {
 		return known.models
 	}
-	call := &x.call
+	call := x.call
 	if !g.Providers[target.Provider].Lists() {
 		return nil
 	}

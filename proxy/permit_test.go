@@ -156,7 +156,7 @@ func serveGate(t *testing.T, setup policy.Setup) (base string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := router.New(nil, nil)
+	r, err := router.New(router.Setup{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,6 +25,14 @@ func (t *tally) all() wire.Usage {
 	return t.answer.Plus(*t.lost)
 }
 
+// lostTokens are those of attempts without an answer.
+func (t *tally) lostTokens() int64 {
+	if t.lost == nil {
+		return 0
+	}
+	return t.lost.Total()
+}
+
 // told tells that providers said all of it.
 func (t *tally) told() bool { return t.came && !t.answer.Estimated && t.lost == nil }
 
@@ -58,7 +66,11 @@ func (x *exchange) lose(m *targetMetrics) {
 		units := x.call.Expected()
 		u.Images, u.Millis, u.Characters = units.Images, units.Millis, units.Characters
 	}
-	u = x.completed(u)
+	x.waste(m, x.completed(u))
+}
+
+// waste counts what was used for nothing.
+func (x *exchange) waste(m *targetMetrics, u wire.Usage) {
 	x.tally.wasted = x.tally.wasted.Plus(x.cost.Cost(u))
 	m.count(u)
 	if x.tally.lost != nil {
@@ -85,7 +97,10 @@ func (x *exchange) usage() wire.Usage {
 // completed adds what a provider did not say of an answer. A service tier that costs less must be proved.
 func (x *exchange) completed(u wire.Usage) wire.Usage {
 	if u.Estimated && u.Prompt == 0 {
-		u.Prompt = int64(tokens.For(x.served()).Scale(tokens.EstimateJSON(x.body.Raw())))
+		if u.Prompt = x.grant.Prompt(); u.Prompt == 0 {
+			u.Prompt = int64(tokens.For(x.served()).Scale(tokens.EstimateJSON(x.body.Raw())))
+		}
+		u.Prompt += x.repeated()
 	}
 	if u.Tier == wire.TierUnsaid {
 		if u.Tier = wire.TierStandard; wire.TierOf(x.body.Tier()) == wire.TierPriority {

@@ -25,6 +25,7 @@ type Server struct {
 	log      *slog.Logger
 	draining atomic.Bool
 	state    *state.Store
+	shadows  shadows
 	slack    time.Duration // by how much a deadline of a client may come early
 }
 
@@ -61,7 +62,10 @@ func NewServer(cfg Config, g *Gateway, store *state.Store, log *slog.Logger, acc
 }
 
 // Swap puts a Gateway made from a new config in the place of the one before. Requests under way stay with theirs.
-func (s *Server) Swap(g *Gateway) { s.current.Store(g) }
+func (s *Server) Swap(g *Gateway) {
+	s.current.Store(g)
+	routing.Store(g.Router)
+}
 
 // Serve accepts connections until Shutdown.
 func (s *Server) Serve(ln net.Listener) error {
@@ -101,6 +105,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		settled(2 * settling)
 	}
 	s.gone.Close()
+	s.shadows.close()
 	return err
 }
 

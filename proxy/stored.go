@@ -12,6 +12,7 @@ import (
 
 	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy/dialect"
+	"jarvis-gateway/proxy/provider"
 	"jarvis-gateway/proxy/state"
 	"jarvis-gateway/proxy/wire"
 )
@@ -73,8 +74,15 @@ func (g *Gateway) createResponse(x *exchange) error {
 	return nil
 }
 
-// keep stores a response that the gateway made, unless the client said not to.
+// keep stores a response that the gateway made, unless another attempt is quicker.
 func (x *exchange) keep(w dialect.Writer) {
+	if x.leads() {
+		x.store(&x.own, w)
+	}
+}
+
+// store stores a response, unless the client said not to.
+func (x *exchange) store(call *provider.Call, w dialect.Writer) {
 	object, items, ok := dialect.Stored(w)
 	if !ok {
 		return
@@ -89,7 +97,7 @@ func (x *exchange) keep(w dialect.Writer) {
 	ctx, cancel := x.lookup()
 	defer cancel()
 	now := time.Now()
-	err := x.conn.server.state.Put(ctx, &state.Response{ID: x.call.Translated().ID, Tenant: x.caller.Tenant, Previous: x.call.Previous,
+	err := x.conn.server.state.Put(ctx, &state.Response{ID: call.Translated().ID, Tenant: x.caller.Tenant, Previous: call.Previous,
 		Body: object, Input: dialect.InputItems(x.ctx.Request.Body()), Output: items, Created: now, Expires: now.Add(storedFor)})
 	if err != nil {
 		x.conn.server.log.Error("a response could not be stored", "id", string(x.id), "cause", err.Error())
@@ -137,6 +145,9 @@ func (x *exchange) checkLinks() error {
 func (x *exchange) checkShared() (err error) {
 	if x.g.Gate.Single() {
 		return nil
+	}
+	if err = x.checkPrompt(); err != nil {
+		return err
 	}
 	x.body.Get("input").ForEach(func(_, item gjson.Result) bool {
 		if kind := item.Get("type"); kind.Str == "item_reference" || kind.Str == "" && item.Get("id").Exists() && !item.Get("role").Exists() {
@@ -274,7 +285,7 @@ func (g *Gateway) askStored(x *exchange, r *state.Response, verb string) (err er
 			return err
 		}
 	}
-	call := &x.call
+	call := x.call
 	call.Method, call.Path, call.Kind = string(x.ctx.Method()), "/responses/"+r.ID, wire.Response
 	if verb != "" {
 		call.Path += "/" + verb
@@ -299,7 +310,6 @@ func (x *exchange) askStores(id, provider string) error {
 		if provider != "" && provider != target.Provider || !x.g.Providers[target.Provider].Stores() {
 			continue
 		}
-		x.tries++
 		if err = x.ask(target); err == nil || provider == "" && fault(err).Status != fasthttp.StatusNotFound {
 			return err
 		}

@@ -3,9 +3,39 @@ package router
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"jarvis-gateway/proxy/wire"
 )
+
+// script is an Asker whose targets answer as written, by their index.
+type script struct {
+	answers []error
+	asked   []*Target
+	waited  []time.Duration
+	leaves  bool // in the first wait
+	query   Query
+}
+
+func (s *script) Query(Needs) *Query { return &s.query }
+
+func (s *script) Send(t *Target) (Took, error) {
+	s.asked = append(s.asked, t)
+	return Took{}, s.answers[t.Index]
+}
+
+func (s *script) Race(t *Target, _ time.Duration, _ func() *Target) Finish {
+	_, err := s.Send(t)
+	return Finish{FirstErr: err}
+}
+
+func (s *script) Wait(d time.Duration) error {
+	s.waited = append(s.waited, d)
+	if s.leaves {
+		return ErrLeft
+	}
+	return nil
+}
 
 func TestDo(t *testing.T) {
 	bug := errors.New("a bug")
@@ -29,13 +59,19 @@ func TestDo(t *testing.T) {
 		"limited, and two cannot serve it":         {[]error{unable, limited, unable}, 3, "b", limited},
 		"overloaded, then the caller's mistake":    {[]error{overloaded, mistake}, 2, "b", mistake},
 	} {
-		route := &Route{}
+		m := Model{}
 		for i := range row.answers {
-			route.Targets = append(route.Targets, &Target{Index: i, Provider: string(rune('a' + i))})
+			m.Targets = append(m.Targets, TargetConfig{Provider: string(rune('a' + i))})
 		}
-		target, attempts, err := route.Do(func(target *Target) error { return row.answers[target.Index] })
-		if target.Provider != row.target || attempts != row.attempts || err != row.err {
-			t.Errorf("%s: %s after %d attempts: %v", name, target.Provider, attempts, err)
+		r, err := New(Setup{Models: map[string]Model{"chat": m}, Providers: []string{"a", "b", "c"}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		route, _ := r.Find("chat")
+		s := &script{answers: row.answers}
+		target, _, err := route.Do(s)
+		if target.Provider != row.target || len(s.asked) != row.attempts || err != row.err {
+			t.Errorf("%s: %s after %d attempts: %v", name, target.Provider, len(s.asked), err)
 		}
 	}
 }

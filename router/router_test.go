@@ -8,13 +8,13 @@ import (
 )
 
 func TestFind(t *testing.T) {
-	r, err := New(map[string]Model{
+	r, err := New(Setup{Models: map[string]Model{
 		"chat":         {Targets: []TargetConfig{{Provider: "gpu", Model: "llama"}, {Provider: "openai"}}},
 		"*":            {Targets: []TargetConfig{{Provider: "openai"}}},
 		"gpt-4*":       {Targets: []TargetConfig{{Provider: "azure"}}},
 		"openai/o3":    {Targets: []TargetConfig{{Provider: "azure", Model: "o3"}}},
 		"meta/llama-*": {Targets: []TargetConfig{{Provider: "gpu"}}},
-	}, []string{"azure", "gpu", "openai"})
+	}, Providers: []string{"azure", "gpu", "openai"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestFind(t *testing.T) {
 }
 
 func TestFindNothing(t *testing.T) {
-	r, err := New(map[string]Model{"chat": {Targets: []TargetConfig{{Provider: "p"}}}}, []string{"p"})
+	r, err := New(Setup{Models: map[string]Model{"chat": {Targets: []TargetConfig{{Provider: "p"}}}}, Providers: []string{"p"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,15 +63,15 @@ func TestFindNothing(t *testing.T) {
 }
 
 func TestNewNamesEveryMistake(t *testing.T) {
-	_, err := New(map[string]Model{
+	_, err := New(Setup{Models: map[string]Model{
 		"100%":  {},
 		"a*b*":  {Targets: []TargetConfig{{Provider: "p"}}},
-		"chat":  {Targets: []TargetConfig{{Provider: "p"}, {Provider: "q"}}, Pick: "best", AnswerModel: "x", Timeout: Timeout{Idle: -time.Second, Total: time.Nanosecond}},
+		"chat":  {Targets: []TargetConfig{{Provider: "p"}, {Provider: "q"}}, Pick: "luck", AnswerModel: "x", Timeout: Timeout{Idle: -time.Second, Total: time.Nanosecond}},
 		"right": {Targets: []TargetConfig{{Provider: "p"}}},
-	}, []string{"p"})
+	}, Providers: []string{"p"}}, nil)
 	for _, want := range []string{
 		"models.100%.targets: at least one target", "models.a*b*: ", `models.chat.targets[1].provider: unknown provider "q" (have: p)`,
-		`models.chat.pick: "best" is not supported yet (have: in_order)`, `models.chat.answer_model: unknown value "x" (have: served, asked)`,
+		`models.chat.pick: unknown way "luck" (have: in_order, `, `models.chat.answer_model: unknown value "x" (have: served, asked)`,
 		"models.chat.timeout.idle: must be at least 1ms", "models.chat.timeout.total: must be at least 1ms",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -106,8 +106,15 @@ func start(t testing.TB, config string) *running {
 	if !strings.Contains(config, "stores:") {
 		config = "stores: {state: \"sqlite:" + filepath.Join(dir, "state.db") + "\"}\n" + config
 	}
-	g := &running{TB: t, path: filepath.Join(dir, "jarvis.yml"), exited: make(chan struct{})}
-	g.configure(config)
+	path := filepath.Join(dir, "jarvis.yml")
+	(&running{TB: t, path: path}).configure(config)
+	return startAt(t, path)
+}
+
+// startAt runs serve with a config that is there.
+func startAt(t testing.TB, path string) *running {
+	t.Helper()
+	g := &running{TB: t, path: path, exited: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
 	g.cancel = cancel
 	t.Cleanup(cancel)

@@ -68,9 +68,11 @@ func (k *client) open(ctx context.Context, method, path string, body any, accept
 	}
 	var content io.Reader
 	if body != nil {
-		raw, err := json.Marshal(body)
-		if err != nil {
-			return nil, err
+		raw, ready := body.([]byte)
+		if !ready {
+			if raw, err = json.Marshal(body); err != nil {
+				return nil, err
+			}
 		}
 		content = bytes.NewReader(raw)
 	}

@@ -20,6 +20,7 @@ import (
 	"jarvis-gateway/proxy/usage"
 	"jarvis-gateway/proxy/wire"
 	"jarvis-gateway/router"
+	"jarvis-gateway/router/prompt"
 )
 
 // Config is the whole configuration: the sum of the packages' own.
@@ -36,6 +37,7 @@ type Config struct {
 	Alerts    policy.Alerts              `yaml:"alerts,omitempty" jsonschema_description:"who is told when a budget of the whole gateway runs out"`
 	Audit     Audit                      `yaml:"audit,omitempty" jsonschema_description:"the log of who did what, in the state store"`
 	Prices    usage.Config               `yaml:"prices,omitempty" jsonschema_description:"what tokens cost"`
+	Prompts   prompt.Config              `yaml:"prompts,omitempty" jsonschema_description:"templates that requests and models refer to"`
 }
 
 // part is what an included file may hold.
@@ -96,8 +98,10 @@ type loaded struct {
 	Key   wire.Secret // of the tenant `default`, when the configuration names no tenant
 	Notes []string    // what its owner should know
 
-	places map[string]place
-	hidden []string // values that no message may show
+	places   map[string]place
+	hidden   []string           // values that no message may show
+	kept     []keptFile         // what versions keep of the files
+	restored []state.ConfigFile // of a version that was kept: its own
 }
 
 // explain words an error of the packages, about this configuration, with the places that it is about.
@@ -116,6 +120,11 @@ func (s *source) load() (*loaded, error) {
 	if s.path != "" {
 		r.main()
 	}
+	return r.finish()
+}
+
+// finish completes what was read and checks it.
+func (r *reading) finish() (*loaded, error) {
 	if len(r.problems) > 0 && r.hollow() {
 		return nil, r.problems.sorted()
 	}
@@ -124,10 +133,11 @@ func (s *source) load() (*loaded, error) {
 		r.hidden = append(r.hidden, p.APIKey.Reveal())
 	}
 	r.check(r.own())
-	r.check(s.validate(&r.Config))
+	r.check(r.validate(&r.Config))
 	if len(r.problems) > 0 {
 		return nil, r.problems.sorted()
 	}
+	r.keep()
 	return r.loaded, nil
 }
 
@@ -136,6 +146,8 @@ type reading struct {
 	*source
 	*loaded
 	problems problems
+	fill     func(mark string) (secret string, found bool) // of a kept version: the secrets that it left out
+	later    []func() (keptFile, error)
 }
 
 // hollow says whether names are missing from what was read, a section's or a file's, so that checking the rest would only

@@ -31,6 +31,12 @@ func (r *reading) complete() {
 		}
 		r.Tenants = map[string]policy.Tenant{"default": everyone(r.Key, r.Providers)}
 	}
+	for name, p := range r.Providers {
+		if p.Replicas.File != "" && r.path != "" {
+			p.Replicas.File = beside(r.path, p.Replicas.File)
+			r.Providers[name] = p
+		}
+	}
 	fillZero(&r.Stores, Stores{State: "sqlite:data/jarvis.db", Counters: "memory", Vectors: "embedded", Usage: "sqlite:data/usage.db",
 		OnError: StoreFails{Counters: "local_share"}})
 	fillZero(&r.Audit, Audit{Retain: 365 * 24 * time.Hour})
@@ -40,14 +46,11 @@ func (r *reading) complete() {
 func (c Config) filled() Config {
 	c.Providers, c.Models, c.Tenants = maps.Clone(c.Providers), maps.Clone(c.Models), maps.Clone(c.Tenants)
 	for name, p := range c.Providers {
-		defaults := provider.Defaults(p.Kind)
-		if len(p.Replicas) > 0 {
-			defaults.BaseURL = ""
-		}
-		fillZero(&p, defaults)
+		fillZero(&p, provider.Defaults(p))
 		c.Providers[name] = p
 	}
 	for name, m := range c.Models {
+		m = m.Filled()
 		fillZero(&m, router.Defaults)
 		c.Models[name] = m
 	}

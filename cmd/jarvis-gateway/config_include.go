@@ -18,7 +18,7 @@ func (r *reading) main() {
 		r.problems = append(r.problems, r.unreadable(place{}, err))
 		return
 	}
-	r.add(decode(r.path, text, &r.Config, r.lookup))
+	r.mainText(r.path, text)
 	seen := map[string]bool{}
 	for i, pattern := range r.Include {
 		at, ok := r.places[fmt.Sprintf("include[%d]", i)]
@@ -38,6 +38,12 @@ func (r *reading) main() {
 	}
 	if r.Prices.File != "" {
 		r.Prices.File = beside(r.path, r.Prices.File)
+		if text, err := os.ReadFile(r.Prices.File); err == nil && len(text) <= maxFile { // else the package tells what is wrong
+			r.pricesText(r.relative(r.Prices.File), text)
+		}
+	}
+	if r.Prompts.Dir != "" {
+		r.Prompts.Dir = beside(r.path, r.Prompts.Dir)
 	}
 	r.Include = nil // done: the effective configuration stands alone
 }
@@ -49,13 +55,20 @@ func (r *reading) include(at place, file string) {
 		r.problems = append(r.problems, r.unreadable(at, err))
 		return
 	}
+	r.includeText(file, text)
+}
+
+// includeText adds what an included file says.
+func (r *reading) includeText(file string, text []byte) {
 	var p part
-	d := &decoder{file: file, included: true, lookup: r.lookup, places: map[string]place{}}
+	d := r.decoder(file)
+	d.included = true
 	d.decode(text, &p)
 	unite(r, d, "providers", &r.Providers, p.Providers)
 	unite(r, d, "models", &r.Models, p.Models)
 	unite(r, d, "tenants", &r.Tenants, p.Tenants)
 	r.add(d)
+	r.later = append(r.later, func() (keptFile, error) { return d.keep(r.relative(file), "include") })
 }
 
 // unite adds a file's names to a section. A name that stands there already keeps its first meaning and is a problem.

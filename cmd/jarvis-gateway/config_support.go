@@ -14,14 +14,11 @@ var unsupported = []struct {
 	serves  []string
 	refuses []string
 }{
-	{at: "", keys: words("prompts flows corpora telemetry")},
+	{at: "", keys: words("flows corpora telemetry")},
 	{at: "stores", keys: words("usage"), serves: words("sqlite:*")},
 	{at: "stores", keys: words("vectors"), serves: words("embedded")},
 	{at: "stores.on_error", keys: words("usage vectors")},
-	{at: "providers.*", keys: words("probe scrape")},
-	{at: "models.*", keys: words("fallback retry breaker hedge rollout cache rag quality")},
-	{at: "models.*", keys: words("pick"), refuses: words("weighted round_robin least_loaded fastest cheapest best prefix")},
-	{at: "models.*.targets[]", keys: words("weight")},
+	{at: "models.*", keys: words("cache rag")},
 	{at: "tenants.*", keys: words("log_prompts"), serves: words("false")},
 	{at: "tenants.*", keys: words("models[]"), refuses: words("flow/*")},
 }

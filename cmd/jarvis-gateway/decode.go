@@ -34,9 +34,12 @@ type decoder struct {
 	refs     []reference // what the file's placeholders stand for
 	problems problems
 	places   map[string]place
-	hidden   []string     // values that no message may show
-	aliases  []*yaml.Node // being followed, outermost first
-	copied   int          // nodes reached through aliases so far
+	hidden   []string // values that no message may show
+	root     *yaml.Node
+	secret   map[*yaml.Node]bool                           // texts that are, or hold, a secret; true: it is looked for in other texts too
+	fill     func(mark string) (secret string, found bool) // of a kept version: the secrets that it left out
+	aliases  []*yaml.Node                                  // being followed, outermost first
+	copied   int                                           // nodes reached through aliases so far
 }
 
 // decode reads text, the content of file, into the struct that into points to.
@@ -48,6 +51,8 @@ func decode(file string, text []byte, into any, lookup func(string) (string, boo
 
 func (d *decoder) decode(text []byte, into any) {
 	if root := d.parse(text); root != nil {
+		d.root = root
+		d.refill(spot{}, root)
 		d.value(spot{line: root.Line}, root, reflect.ValueOf(into).Elem())
 	}
 }
@@ -62,7 +67,7 @@ func (d *decoder) parse(text []byte) *yaml.Node {
 		d.problem(spot{line: 1}, "not UTF-8 text")
 		return nil
 	}
-	d.text, d.refs = hold(text)
+	d.text, d.refs = hold(text, nil)
 	documents := yaml.NewDecoder(bytes.NewReader(d.text))
 	var first, second yaml.Node
 	if err := documents.Decode(&first); err != nil {
@@ -135,7 +140,7 @@ func (d *decoder) collection(at spot, n *yaml.Node, v reflect.Value) {
 	switch {
 	case custom:
 		d.custom(at, n, unmarshaler)
-	case n.Kind == yaml.MappingNode && v.Kind() == reflect.Struct && !hasMethod[encoding.TextUnmarshaler](v):
+	case n.Kind == yaml.MappingNode && v.Kind() == reflect.Struct && !onlyText(v.Type()):
 		d.fields(at, n, v)
 	case n.Kind == yaml.MappingNode && v.Kind() == reflect.Map:
 		d.entries(at, n, v)
@@ -280,6 +285,7 @@ func (d *decoder) plain(at spot, n *yaml.Node) *yaml.Node {
 	c := *n
 	c.Content, c.Anchor = nil, ""
 	if c.Kind == yaml.ScalarNode {
+		d.hideHeaders(at, n, "")
 		c.Value, _, _ = d.expand(at, c.Value)
 		return &c
 	}
@@ -341,6 +347,10 @@ func (d *decoder) scalar(at spot, n *yaml.Node, v reflect.Value) {
 	case s.quoted:
 		s.got = "the text " + s.got
 	}
+	if isSecret(v.Type()) && d.literal(n.Value) || v.Kind() == reflect.String && d.carriesSecret(at, n.Value, text) {
+		d.hide(n, true)
+	}
+	d.hideHeaders(at, n, text)
 	if why, _ := notYet(at.shape, text); why != "" {
 		d.problem(at, "%s", why)
 		return

@@ -34,8 +34,10 @@ func wanted(v reflect.Value) string {
 		return "a duration like 500ms, 30s or 1h30m"
 	case v.Kind() == reflect.Slice:
 		return "a list"
-	case hasMethod[encoding.TextUnmarshaler](v), v.Kind() == reflect.String:
+	case onlyText(t), v.Kind() == reflect.String:
 		return "text"
+	case hasMethod[encoding.TextUnmarshaler](v):
+		return "text or a mapping"
 	case v.Kind() == reflect.Struct:
 		return "a mapping"
 	case v.Kind() == reflect.Map:
@@ -72,6 +74,21 @@ func isScalar(k reflect.Kind) bool {
 
 func hasMethod[T any](v reflect.Value) bool {
 	return reflect.PointerTo(v.Type()).Implements(reflect.TypeFor[T]())
+}
+
+// onlyText tells a type that is written as text, and not as a mapping too.
+func onlyText(t reflect.Type) bool {
+	if !reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
+		return false
+	}
+	if t.Kind() == reflect.Struct {
+		for f := range t.Fields() {
+			if f.Tag.Get("yaml") != "" {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // oneOrMany tells a list whose only item may be written without brackets: of a type that reads nodes itself.

@@ -22,12 +22,12 @@ type reference struct {
 	fallback string
 	optional bool   // has a fallback
 	bad      string // why it is no reference
+	written  string // as it stands in the file
 }
 
-// hold replaces every reference of text by a placeholder that names its place in refs.
-func hold(text []byte) ([]byte, []reference) {
+// hold replaces every reference of text by a placeholder that names its place in refs, to which it adds them.
+func hold(text []byte, refs []reference) ([]byte, []reference) {
 	var held bytes.Buffer
-	var refs []reference
 	for {
 		before, after, found := bytes.Cut(text, []byte("${"))
 		held.Write(before)
@@ -35,6 +35,7 @@ func hold(text []byte) ([]byte, []reference) {
 			return held.Bytes(), refs
 		}
 		ref, length := parseReference(after)
+		ref.written = "${" + string(after[:length])
 		held.WriteString(placeholder(len(refs)))
 		refs = append(refs, ref)
 		text = after[length:]

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,25 +24,28 @@ type directory struct {
 	gate  func() *policy.Gate
 	parse func(json []byte, into any) error
 
-	changed  chan chan struct{} // of who waits until it is learnt
-	soon     chan struct{}      // nobody waits
+	changed  chan chan error // of who waits until it is learnt
+	soon     chan struct{}   // nobody waits
 	stop     context.CancelFunc
 	done     chan struct{}
 	revision int64
 	taught   *policy.Gate // which has learnt what the store had at revision
-	wrong    error        // what the last reading could not take in
+	wrong    error        // what it could not take in of that
 	told     string       // the error that was logged last
 }
 
 // open reads the directory a first time. What conflicts with the configuration is an error.
 func (d *directory) open(ctx context.Context) error {
-	d.changed, d.soon, d.done = make(chan chan struct{}), make(chan struct{}, 1), make(chan struct{})
+	d.changed, d.soon, d.done = make(chan chan error), make(chan struct{}, 1), make(chan struct{})
 	if err := d.read(ctx); err != nil {
-		if _, conflict := errors.AsType[policy.Conflict](err); conflict || d.wrong == nil {
-			return err
-		}
-		d.log.Error("not all of the tenants and keys in the state store work", "cause", err.Error())
-		d.told = err.Error()
+		return err
+	}
+	if _, conflict := errors.AsType[policy.Conflict](d.wrong); conflict {
+		return d.wrong
+	}
+	if d.wrong != nil {
+		d.log.Error("not all of the tenants and keys in the state store work", "cause", d.wrong.Error())
+		d.told = d.wrong.Error()
 	}
 	ctx, d.stop = context.WithCancel(context.WithoutCancel(ctx))
 	go d.loop(ctx)
@@ -54,13 +58,14 @@ func (d *directory) Close() {
 }
 
 // Changed has the gate learn what this replica itself has changed, and returns when it has: who has made a key, or revoked
-// one, is not answered before that is so.
-func (d *directory) Changed() {
-	learnt := make(chan struct{})
+// one, is not answered before that is so. After an error the gate may not have learnt it.
+func (d *directory) Changed() error {
+	learnt := make(chan error)
 	select {
 	case d.changed <- learnt:
-		<-learnt
+		return <-learnt
 	case <-d.done:
+		return errors.New("the gateway is stopping")
 	}
 }
 
@@ -77,7 +82,7 @@ func (d *directory) loop(ctx context.Context) {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
-		var learnt chan struct{}
+		var learnt chan error
 		select {
 		case <-ctx.Done():
 			return
@@ -85,30 +90,33 @@ func (d *directory) loop(ctx context.Context) {
 		case <-d.soon:
 		case <-tick.C:
 		}
-		d.poll(ctx)
-		if learnt != nil {
-			close(learnt)
+		if err := d.poll(ctx); learnt != nil {
+			learnt <- err
 		}
 	}
 }
 
-// poll tells of an error once, as it would else come twice a second.
-func (d *directory) poll(ctx context.Context) {
+// poll has the gate learn what has changed, if anything has. The error tells that this could not be found out.
+func (d *directory) poll(ctx context.Context) error {
 	revision, err := d.store.Revision(ctx)
-	switch {
-	case err != nil:
-	case revision != d.revision || d.gate() != d.taught:
+	if err == nil && (revision != d.revision || d.gate() != d.taught) {
 		err = d.read(ctx)
-	default:
-		err = d.wrong
 	}
+	if ctx.Err() == nil {
+		d.tell(cmp.Or(err, d.wrong))
+	}
+	return err
+}
+
+// tell logs an error once, as it would else come twice a second.
+func (d *directory) tell(err error) {
 	text := ""
 	if err != nil {
 		text = err.Error()
 		proxy.DirectoryErrors.Inc()
 	}
 	switch {
-	case ctx.Err() != nil || text == d.told:
+	case text == d.told:
 		return
 	case err != nil:
 		d.log.Error("changes of tenants and keys are not seen, or not all of them", "cause", text)
@@ -118,17 +126,20 @@ func (d *directory) poll(ctx context.Context) {
 	d.told = text
 }
 
-// read has the gate learn what the store has now.
+// read has the gate learn what the store has now. If meanwhile another has come into force, which may have been made of what
+// there was before, that one has to as well.
 func (d *directory) read(ctx context.Context) error {
 	rows, err := d.store.Directory(ctx)
 	if err != nil {
 		return err
 	}
 	stored, wrong := d.stored(rows)
-	gate := d.gate() // by the time it has learnt, another may be in force, which then has to
-	d.wrong = errors.Join(wrong, gate.Learn(stored))
-	d.revision, d.taught = rows.Revision, gate
-	return d.wrong
+	d.revision = rows.Revision
+	for d.taught = nil; d.taught != d.gate(); {
+		d.taught = d.gate()
+		d.wrong = errors.Join(wrong, d.taught.Learn(stored))
+	}
+	return nil
 }
 
 // stored is what the rows say. One that cannot be read, because a newer gateway wrote it, does not hold up the others.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -126,35 +127,41 @@ func trips(all []*process) (local, waited int) {
 	return local, waited
 }
 
-// A Redis that takes half a second for each call holds nobody up. The machine may, so times have three tries.
+// A Redis that takes half a second for each call holds nobody up. What the machine itself holds up, it does so for gateways
+// with counters of their own, too, which are asked at the same time: they are what the others are compared with.
 func slowRedis(t *testing.T, bin string) {
 	wire := newRedisWire(t, redisServer(t))
 	all := rated(t, bin, wire.url(), "local_share", 2)
-	load := func(during time.Duration) [][]tally { return asks(t, all, "wide", 2, 10*time.Millisecond, during) }
+	both := slices.Concat(all, rated(t, bin, "memory", "local_share", 2))
+	load := func(during time.Duration) [][]tally { return asks(t, both, "wide", 2, 10*time.Millisecond, during) }
 	load(time.Second)
-	var rise time.Duration
-	for range 3 {
-		quick := load(1500 * time.Millisecond)
-		_, before := trips(all)
-		wire.delay.Store(int64(500 * time.Millisecond))
-		slow := load(3 * time.Second) // as it gets slow, and then
-		wire.delay.Store(0)
-		_, after := trips(all)
-		n, waits := len(slices.Concat(slow...)), after-before
-		if served := count(slow, 200); served != n || waits*100 > n {
-			t.Errorf("%d of %d requests were served, %d waited for a slow Redis", served, n, waits)
-		}
-		rise = quantile(slow, 99) - quantile(quick, 99)
-		t.Logf("p50 and p99 %v %v with a quick Redis, %v %v with a slow one; %d of %d admissions waited",
-			quantile(quick, 50), quantile(quick, 99), quantile(slow, 50), quantile(slow, 99), waits, n)
-		if rise < 5*time.Millisecond {
-			return
-		}
-		eventually(t, "Redis is quick again", func() bool {
-			return all[0].metric("jarvis_counters_degraded")+all[1].metric("jarvis_counters_degraded") == 0
-		})
+	_, before := trips(all)
+	wire.delay.Store(int64(500 * time.Millisecond))
+	got := load(4 * time.Second) // as it gets slow, and then
+	wire.delay.Store(0)
+	_, after := trips(all)
+	slow, control := got[:2], got[2:]
+	n, waits := len(slices.Concat(slow...)), after-before
+	if served := count(slow, 200); served != n || waits*100 > n {
+		t.Errorf("%d of %d requests were served, %d waited for a slow Redis", served, n, waits)
 	}
-	t.Errorf("the p99 rose by %v", rise)
+	t.Logf("p50 and p99 %v %v with a slow Redis, %v %v without one; %d of %d admissions waited",
+		quantile(slow, 50), quantile(slow, 99), quantile(control, 50), quantile(control, 99), waits, n)
+	// That the p99 rises by less than 5 ms says that fewer than one in a hundred is as late as that because of Redis. Of a
+	// machine with other work, late ones can be counted and compared, where the p99s themselves differ from run to run.
+	bound := quantile(control, 50) + 5*time.Millisecond
+	if got, others := late(slow, bound), late(control, bound); got > 2*others+n/100 {
+		t.Errorf("%d of %d requests took more than %v with a slow Redis, %d without one", got, n, bound, others)
+	}
+}
+
+func late(of [][]tally, bound time.Duration) (n int) {
+	for _, r := range slices.Concat(of...) {
+		if r.took > bound {
+			n++
+		}
+	}
+	return n
 }
 
 func quantile(of [][]tally, percent int) time.Duration {
@@ -170,12 +177,15 @@ func quantile(of [][]tally, percent int) time.Duration {
 func deadRedis(t *testing.T, bin string) {
 	for _, test := range []struct {
 		onError     string
-		least, most int // of the 30 requests that are left, and 30 more, those that are served
+		least, most int // of far more requests than the 30 that are left, those that are served
 		refusal     string
 	}{
-		{"open", 60, 60, ""},
+		{"open", math.MaxInt, math.MaxInt, ""},
 		{"closed", 0, 30, "503 limits_unavailable"},
-		{"local_share", 10, 30, "429 rate_limit_exceeded"},
+		// At once it is only what is leased, which may be nothing: Redis may be there for others, who have the rest of it then.
+		// After a second of silence each has its half of what was free, however long that lasts. What one was about to give
+		// back as Redis went is nobody's.
+		{"local_share", 20, 30, "429 rate_limit_exceeded"},
 	} {
 		t.Run(test.onError, func(t *testing.T) {
 			wire := newRedisWire(t, redisServer(t))
@@ -202,7 +212,7 @@ func deadRedis(t *testing.T, bin string) {
 			}
 			eventually(t, "both gateways know of 10 requests", func() bool { return used() == "10 10 " })
 			wire.sever(true)
-			got := map[string]int{}
+			got, asked := map[string]int{}, 0
 			eventually(t, "the gateways know that Redis is away", func() bool {
 				for _, p := range all {
 					q := question{key: "jv-wide-0123456789abcdef", model: "chat", text: "Hi", most: 5}
@@ -210,25 +220,26 @@ func deadRedis(t *testing.T, bin string) {
 				}
 				return all[0].metric("jarvis_counters_degraded") == 1 && all[1].metric("jarvis_counters_degraded") == 1
 			})
-			for range 30 {
-				for _, p := range all {
-					got[ask(p)]++
-				}
+			for _, r := range slices.Concat(asks(t, all, "few", 2, 20*time.Millisecond, 2*time.Second)...) {
+				got[strings.TrimSpace(fmt.Sprint(r.status, " ", r.code))]++
+				asked++
 			}
 			t.Log(got)
-			if n := got["200"]; n < test.least || n > test.most || n+got[test.refusal] != 60 {
-				t.Errorf("%v, want %d to %d of 60 requests served, the others %s", got, test.least, test.most, test.refusal)
+			if n := got["200"]; asked < 100 || n < min(test.least, asked) || n > test.most || n+got[test.refusal] != asked {
+				t.Errorf("%v, want %d to %d of %d requests served, the others %s", got, test.least, test.most, asked, test.refusal)
 			}
 			wire.sever(false)
 			want := fmt.Sprintf("%d %d ", 10+got["200"], 10+got["200"])
 			eventually(t, "both know of all requests: "+want, func() bool { return used() == want })
-			for _, p := range all {
-				if p.metric("jarvis_counters_degraded") != 0 || p.audited("counters_degraded") == 0 || p.audited("counters_recovered") == 0 {
-					t.Error("the outage, or its end, was not told")
-				}
-			}
-			if served := got["200"] < 30; (ask(all[0]) == "200") != served {
-				t.Errorf("of 40 requests %d were served, and the next one is: %v", 10+got["200"], !served)
+			eventually(t, "the outage and its end are told", func() bool {
+				return !slices.ContainsFunc(all, func(p *process) bool {
+					return p.metric("jarvis_counters_degraded") != 0 || p.audited("counters_degraded") == 0 || p.audited("counters_recovered") == 0
+				})
+			})
+			if got["200"] < 30 {
+				eventually(t, "what is left is let through", func() bool { return ask(all[0]) == "200" })
+			} else if ask(all[0]) == "200" {
+				t.Errorf("%d of 40 requests were served, and one more", 10+got["200"])
 			}
 		})
 	}

@@ -3,16 +3,20 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"path"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/invopop/jsonschema"
 
 	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy"
+	"jarvis-gateway/proxy/provider"
 	"jarvis-gateway/proxy/usage"
 	"jarvis-gateway/proxy/wire"
+	"jarvis-gateway/router"
 )
 
 // isReference is the pattern of a ${NAME} among a text.
@@ -85,6 +89,20 @@ func schemaOf(t reflect.Type) *jsonschema.Schema {
 		}}
 	case reflect.TypeFor[policy.OnExceed]():
 		return exceedSchema()
+	case reflect.TypeFor[provider.Replicas]():
+		return replicasSchema()
+	case reflect.TypeFor[provider.Every]():
+		return &jsonschema.Schema{Type: "string", Pattern: `^(off|0s|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$`, Examples: []any{"1s", "off"}}
+	case reflect.TypeFor[router.When]():
+		return whenSchema()
+	case reflect.TypeFor[router.Names]():
+		return oneOrMoreOf(&jsonschema.Schema{Type: "string"})
+	case reflect.TypeFor[router.Modalities]():
+		kind := &jsonschema.Schema{Type: "string"}
+		for _, choice := range (router.Modalities{}).Choices() {
+			kind.Enum = append(kind.Enum, choice)
+		}
+		return oneOrMoreOf(kind)
 	case reflect.TypeFor[globs]():
 		return &jsonschema.Schema{
 			AnyOf: []*jsonschema.Schema{
@@ -94,7 +112,46 @@ func schemaOf(t reflect.Type) *jsonschema.Schema {
 			Examples: []any{"policies/*.yml"},
 		}
 	}
+	if text, ok := texts[t]; ok {
+		return &jsonschema.Schema{Type: "string", Pattern: text.pattern, Examples: []any{text.example}}
+	}
 	return nil
+}
+
+const (
+	someTime  = `[0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h)([0-9.]+(ns|us|µs|ms|s|m|h))*`
+	somePart  = `[0-9]+(\.[0-9]+)?%`
+	someCount = `[0-9]+(\.[0-9]+)?[kM]?`
+)
+
+// texts are types that are written as text of one form.
+var texts = map[reflect.Type]struct{ pattern, example string }{
+	reflect.TypeFor[router.Percent](): {`^` + somePart + `$`, "50%"},
+	reflect.TypeFor[router.Range]():   {`^` + someTime + `\.\.` + someTime + `$`, "200ms..2s"},
+	reflect.TypeFor[router.After]():   {`^(p[0-9]+(\.[0-9]+)?|` + someTime + `)$`, "p95"},
+	reflect.TypeFor[router.Count]():   {`^([<>]=? *` + someCount + `|` + someCount + `\.\.` + someCount + `)$`, ">8000"},
+	reflect.TypeFor[router.Share]():   {`^([<>]=? *` + somePart + `|` + somePart + `\.\.` + somePart + `)$`, ">90%"},
+	reflect.TypeFor[router.Hours]():   {`^[^ ]+( [^ ]+){0,2}$`, "mon-fri 09:00-18:00 Asia/Shanghai"},
+}
+
+// whenKeys is the form of a condition that is a mapping.
+type whenKeys router.When
+
+// whenSchema is a condition: an expression, or a mapping.
+func whenSchema() *jsonschema.Schema {
+	reflector := jsonschema.Reflector{FieldNameTag: "yaml", RequiredFromJSONSchemaTags: true, Anonymous: true, DoNotReference: true, Mapper: schemaOf}
+	keys := reflector.Reflect(whenKeys{})
+	keys.Version = ""
+	allowReferences(keys)
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
+		{Type: "string", Examples: []any{`tenant == "acme" && tokens > 8000`}},
+		keys,
+	}}
+}
+
+// oneOrMoreOf is a value, or a list of some.
+func oneOrMoreOf(one *jsonschema.Schema) *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{one, {Type: "array", Items: one, MinItems: new(uint64(1))}}}
 }
 
 // rateSchema is one limit over time, alone or with its finer settings.
@@ -114,6 +171,22 @@ func rateSchema(money bool) *jsonschema.Schema {
 	object := &jsonschema.Schema{Type: "object", Properties: fields, Required: []string{"limit"}, AdditionalProperties: jsonschema.FalseSchema}
 	allowReferences(object) // and with it the limit that stands alone
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{text, object}}
+}
+
+// replicasSchema is where the servers of a provider are.
+func replicasSchema() *jsonschema.Schema {
+	object := func(required string, fields map[string]string) *jsonschema.Schema {
+		properties := jsonschema.NewProperties()
+		for _, name := range slices.Sorted(maps.Keys(fields)) {
+			properties.Set(name, &jsonschema.Schema{Type: "string", Description: fields[name]})
+		}
+		return &jsonschema.Schema{Type: "object", Properties: properties, Required: []string{required}, AdditionalProperties: jsonschema.FalseSchema}
+	}
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
+		{Type: "array", Items: &jsonschema.Schema{Type: "string"}},
+		object("file", map[string]string{"file": "a base URL a line, and comments from #; read again when it changes"}),
+		object("dns", map[string]string{"dns": "a base URL whose name has an address for each server, or, if it begins with _, SRV records", "every": "how often it is looked up; default 10s"}),
+	}}
 }
 
 // exceedSchema is what may happen to a request over a limit.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,26 +32,32 @@ type parts struct {
 	router  *router.Router
 	gate    *policy.Gate
 	prices  *usage.Prices
+	prompts *proxy.Prompts
 }
 
 // build makes the parts of a config, with what can go on from prev, which may be nil: connections, and what is known of
-// tenants. setup is what the gate works with beside the config; without counters the parts are only checked. The error is
+// tenants. setup is what the gate works with beside the config; without counters the parts are only checked. told hears of what
+// the router meets. The error is
 // everything that is wrong, worded as paths.
-func build(c *Config, prev *parts, setup policy.Setup) (*parts, error) {
+func build(c *Config, prev *parts, setup policy.Setup, told router.Setup) (*parts, error) {
 	if prev == nil {
 		prev = &parts{}
 	}
 	var p parts
-	var errs [5]error
+	var errs [6]error
 	providers := slices.Sorted(maps.Keys(c.Providers))
 	p.clients, errs[0] = provider.New(c.Providers, prev.clients)
-	p.router, errs[1] = router.New(c.Models, providers)
+	told.Models, told.Providers, told.Pools = c.Models, providers, p.pools()
+	told.Places = func(provider string) bool { return p.gate.Bulkhead(provider).Full() }
+	p.router, errs[1] = router.New(told, prev.router)
 	p.prices, errs[2] = usage.New(c.Prices)
 	errs[3] = c.Server.Check()
+	p.prompts, errs[5] = proxy.NewPrompts(c.Prompts, c.Models)
 	if errors.Join(errs[:]...) != nil {
 		setup.Counters = nil // a config that is refused must change no limit in force
 	}
 	setup.Tenants, setup.Roles, setup.JWT, setup.Limits, setup.Alerts = c.Tenants, c.Roles, c.Auth.JWT, c.Limits, c.Alerts
+	setup.Rooms = rooms(c.Providers)
 	setup.Names = policy.Names{Models: slices.Sorted(maps.Keys(c.Models)), Providers: providers}
 	p.gate, errs[4] = policy.New(setup, prev.gate)
 	if err := errors.Join(errs[:]...); err != nil {
@@ -74,7 +81,7 @@ func (p *parts) retire(others *parts) {
 
 // validate builds the config and throws the result away.
 func validate(c *Config) error {
-	p, err := build(c, nil, policy.Setup{})
+	p, err := build(c, nil, policy.Setup{}, router.Setup{})
 	if err == nil {
 		p.retire(&parts{})
 	}
@@ -91,10 +98,14 @@ type live struct {
 	state     *state.Store
 	counters  *counter.Counters
 	directory *directory
+	breakers  *breakers
 
 	mu    sync.Mutex // held by the one reload at a time
 	parts *parts
 	conf  *loaded
+	pin   state.Pin // of the version that is in force in place of the files
+	hash  string    // of the version that is in force
+	salt  []byte    // of what is kept of secrets; it never changes
 }
 
 // serve runs the gateway until ctx is done, then drains it.
@@ -121,6 +132,7 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) (err erro
 	if deaf != nil {
 		s.log.Warn("changes of the config are noticed on SIGHUP only", "cause", deaf.Error())
 	}
+	pins := s.follow()
 	failed := make(chan error, 2)
 	go func() { failed <- s.proxy.Serve(data) }()
 	go func() { failed <- adm.Serve(private) }()
@@ -130,7 +142,9 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) (err erro
 	case <-ctx.Done():
 		s.log.Info("draining", "for", s.config().Server.Drain.String())
 	}
-	return errors.Join(err, reload.Close(), s.drain(adm))
+	err = errors.Join(err, reload.Close())
+	pins.Close()
+	return errors.Join(err, s.drain(adm))
 }
 
 // open makes what serves, from the stores up.
@@ -138,10 +152,14 @@ func (s *live) open(ctx context.Context) (err error) {
 	if s.state, err = s.openState(ctx); err != nil {
 		return fmt.Errorf("stores.state: %w", err)
 	}
+	s.breakers = newBreakers(s.log, s.state, func(a policy.Alarm) { s.gate().Alarm(a) })
 	if s.counters, err = s.openCounters(); err != nil {
 		return fmt.Errorf("stores.counters: %w", err)
 	}
-	if s.parts, err = build(&s.conf.Config, nil, s.setup()); err != nil {
+	if err = s.openPinned(ctx); err != nil {
+		return fmt.Errorf("stores.state: %w", err)
+	}
+	if s.parts, err = build(&s.conf.Config, nil, s.setup(), s.told()); err != nil {
 		return s.conf.explain(err)
 	}
 	dir := &directory{store: s.state, log: s.log, gate: s.gate, parse: parseJSON}
@@ -152,6 +170,9 @@ func (s *live) open(ctx context.Context) (err error) {
 		return fmt.Errorf("stores.state: %w", err)
 	}
 	s.directory = dir
+	s.parts.watch(s.log)
+	s.recall(ctx, s.parts.router)
+	s.keep("start")
 	s.proxy, err = proxy.NewServer(s.conf.Server, s.gateway(), s.state, s.log, s.access)
 	return err
 }
@@ -161,6 +182,9 @@ func (s *live) close() error {
 	var errs []error
 	if s.directory != nil {
 		s.directory.Close()
+	}
+	if s.breakers != nil {
+		s.breakers.Close()
 	}
 	if s.parts != nil {
 		s.parts.retire(&parts{})
@@ -176,12 +200,19 @@ func (s *live) close() error {
 
 // setup is what a gate works with, whatever the config.
 func (s *live) setup() policy.Setup {
-	return policy.Setup{Counters: s.counters, Log: s.log, Once: s.state, OnAlert: func(a policy.Alert) {
-		proxy.BudgetAlerts.WithLabelValues(a.Outcome).Inc()
+	return policy.Setup{Counters: s.counters, Stock: s.state, Log: s.log, Once: s.state, OnAlert: func(a policy.Alert) {
+		if a.Event == "" {
+			proxy.BudgetAlerts.WithLabelValues(a.Outcome).Inc()
+		}
 		if a.Err != nil {
-			s.log.Warn("an alert was not delivered", "tenant", a.Tenant, "limit", a.Limit, "percent", a.Percent, "outcome", a.Outcome, "cause", a.Err.Error())
+			s.log.Warn("an alert was not delivered", "event", cmp.Or(a.Event, "budget"), "tenant", a.Tenant, "limit", a.Limit, "percent", a.Percent, "outcome", a.Outcome, "cause", a.Err.Error())
 		}
 	}}
+}
+
+// told is who hears of what the router meets.
+func (s *live) told() router.Setup {
+	return router.Setup{OnEvent: s.breakers.changed, OnDegrade: degraded(s.log, s.state), OnRollout: rolled(s.log, s.state), Waiting: func() int64 { return s.proxy.Waiting() }}
 }
 
 // gate is the one in force.
@@ -241,7 +272,9 @@ func (s *live) listen() (data, private net.Listener, err error) {
 }
 
 func (s *live) gateway() *proxy.Gateway {
-	return proxy.NewGateway(s.parts.gate, s.parts.router, s.parts.clients, s.parts.prices)
+	g := proxy.NewGateway(s.parts.gate, s.parts.router, s.parts.clients, s.parts.prices)
+	g.Prompts = s.parts.prompts
+	return g
 }
 
 // reload is again for those who cannot be told of an error.
@@ -252,10 +285,21 @@ func (s *live) reload() { _ = s.again("") } // it is in the log
 func (s *live) again(by string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	conf, err := s.source.load()
+	pin := s.standing(context.Background())
+	conf, err := s.read(context.Background(), pin)
+	before := s.pin
+	if err = s.take(by, conf, pin, err); err == nil && before.Version != 0 && pin.Version == 0 {
+		s.unpinned(before)
+	}
+	return err
+}
+
+// take builds a config and swaps it in, or keeps what there is and says why: err is why it could not be read. pin is the
+// version that it is, if it goes in place of the files. Who calls holds mu.
+func (s *live) take(by string, conf *loaded, pin state.Pin, err error) error {
 	var next *parts
 	if err == nil {
-		if next, err = build(&conf.Config, s.parts, s.setup()); err != nil {
+		if next, err = build(&conf.Config, s.parts, s.setup(), s.told()); err != nil {
 			err = conf.explain(err)
 		}
 	}
@@ -276,12 +320,18 @@ func (s *live) again(by string) error {
 	s.state.Retain(conf.Audit.Retain)
 	prev := s.parts
 	s.parts, s.conf = next, conf
+	next.router.Start()
+	s.recall(context.Background(), next.router)
+	next.watch(s.log) // from here on the clients before hand on what they cannot do
 	s.proxy.Swap(s.gateway())
 	prev.retire(next)
 	s.directory.Again()
 	proxy.Reloads.WithLabelValues("ok").Inc()
 	proxy.LastReload.Set(1)
-	s.log.Info("config reloaded", "providers", len(conf.Providers), "models", len(conf.Models), "tenants", len(conf.Tenants))
+	s.pin = pin
+	s.keep(cmp.Or(by, "file"))
+	s.log.Info("config reloaded", "providers", len(conf.Providers), "models", len(conf.Models), "tenants", len(conf.Tenants),
+		"by", cmp.Or(by, "file"), "pinned_version", pin.Version)
 	return nil
 }
 

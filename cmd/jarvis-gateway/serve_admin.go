@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -14,6 +15,7 @@ import (
 	"jarvis-gateway/proxy"
 	"jarvis-gateway/proxy/admin"
 	"jarvis-gateway/proxy/state"
+	"jarvis-gateway/router"
 )
 
 // admin makes the server of the private port.
@@ -23,7 +25,11 @@ func (s *live) admin() *admin.Server {
 		Store: s.state, Gate: s.gate, Changed: s.directory.Changed, Decode: decodeBody, Limits: s.limits,
 		Tenants: func() map[string]policy.Tenant { return s.config().Tenants },
 		Config:  s.printed,
-		Reload:  func() error { return unplaced(s.again("admin")) },
+		Router:  s.router,
+		Pools:   s.pools,
+		Explain: func(q admin.Question) (router.Explanation, error) { return s.proxy.Explain(ofGateway(q)) },
+		Reload:  func(by string) error { return unplaced(s.again(by)) },
+		InForce: s.inForce, Rollback: s.rollback, Unpin: s.unpin,
 	})
 }
 
@@ -31,6 +37,13 @@ func (s *live) config() *loaded {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.conf
+}
+
+// router is the one in force.
+func (s *live) router() *router.Router {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.parts.router
 }
 
 // printed is what the configuration comes to, secrets masked.
@@ -41,9 +54,10 @@ func (s *live) printed() ([]byte, error) {
 }
 
 // limits is how limits stand; tenant is "" for the gateway's own.
-func (s *live) limits(tenant string) (list []admin.Standing) {
+func (s *live) limits(ctx context.Context, tenant string) (list []admin.Standing, err error) {
+	standings, err := s.gate().Standings(ctx, tenant)
 	now := time.Now()
-	for _, at := range s.gate().Standings(tenant) {
+	for _, at := range standings {
 		row := admin.Standing{ID: at.ID, Tenant: tenant, Team: at.Team, Key: at.Key, Unit: at.Unit.String(), Text: at.Text,
 			Limit: at.State.Limit, Used: at.State.Used, Held: at.State.Held, Free: at.Free}
 		if at.State.Reset > 0 {
@@ -51,7 +65,7 @@ func (s *live) limits(tenant string) (list []admin.Standing) {
 		}
 		list = append(list, row)
 	}
-	return list
+	return list, err
 }
 
 // decodeBody reads what came through the admin API as strictly as a file.

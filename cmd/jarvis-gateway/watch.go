@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"jarvis-gateway/router/prompt"
 )
 
 const (
@@ -130,6 +132,9 @@ func (w *watcher) look() content {
 		for _, file := range w.source.included() {
 			w.follow(file)
 		}
+		if dir := w.source.rough().Prompts.Dir; dir != "" {
+			w.followTree(beside(w.source.path, dir))
+		}
 	}
 	return w.source.digest()
 }
@@ -144,7 +149,7 @@ func (s *source) digest() content {
 	var all bytes.Buffer
 	for _, file := range append([]string{s.path}, s.included()...) {
 		text, err := os.ReadFile(file)
-		fmt.Fprintf(&all, "%s %x %v\n", file, sha256.Sum256(text), err)
+		fmt.Fprintf(&all, "%s %x %t\n", s.relative(file), sha256.Sum256(text), err == nil) // wherever the files lie
 	}
 	return sha256.Sum256(all.Bytes())
 }
@@ -171,6 +176,9 @@ func (s *source) included() []string {
 	if rough.Prices.File != "" {
 		files = append(files, beside(s.path, rough.Prices.File))
 	}
+	if rough.Prompts.Dir != "" {
+		files = append(files, prompt.Files(beside(s.path, rough.Prompts.Dir))...)
+	}
 	return files
 }
 
@@ -187,6 +195,17 @@ func (w *watcher) followPattern(pattern string) {
 			w.follow(filepath.Join(folder, "*"))
 		}
 	}
+}
+
+// followTree watches a folder in which files and folders may come and go, and all that are in it.
+func (w *watcher) followTree(dir string) {
+	w.follow(filepath.Join(dir, "*"))
+	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() {
+			w.follow(filepath.Join(path, "*"))
+		}
+		return nil // load tells what is wrong with the folder
+	})
 }
 
 // follow watches the folders whose change can change what path stands for: the one it lies in, and the one of every link on

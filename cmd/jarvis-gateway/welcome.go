@@ -19,6 +19,10 @@ func (s *live) welcome(out io.Writer, data, private string) {
 	for _, note := range s.conf.Notes {
 		fmt.Fprintln(out, "note:", note)
 	}
+	if s.pin.Version != 0 {
+		fmt.Fprintf(out, "note: version %d of the configuration is in force in place of the files: %s pinned it at %s ('jarvis-gateway config unpin' ends that)\n",
+			s.pin.Version, oneLine(s.pin.Author), s.pin.At.UTC().Format(time.RFC3339))
+	}
 	key := s.conf.Key.Reveal()
 	fmt.Fprintf(out, "\njarvis-gateway is serving\n\n  base URL   %s/v1\n  metrics    http://%s/metrics\n  providers  %s\n",
 		base, reachable(private), strings.Join(slices.Sorted(maps.Keys(s.conf.Providers)), ", "))

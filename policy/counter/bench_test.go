@@ -22,21 +22,25 @@ func fiveLimits(c *counter.Counters) []counter.Need {
 	}
 }
 
-func settleFive(needs []counter.Need) {
-	needs[1].Counter.Settle(900, 700)
-	needs[2].Counter.Settle(1_000_000, 700_000)
-	needs[3].Counter.Settle(1, 0)
-	needs[4].Counter.Settle(1, 0)
+func endsOf(needs []counter.Need) []counter.End {
+	return []counter.End{
+		{Counter: needs[0].Counter, Look: true},
+		{Counter: needs[1].Counter, Held: 900, Used: 700, Look: true},
+		{Counter: needs[2].Counter, Held: 1_000_000, Used: 700_000, Look: true},
+		{Counter: needs[3].Counter, Held: 1},
+		{Counter: needs[4].Counter, Held: 1},
+	}
 }
 
 func benchmarkFive(b *testing.B, c *counter.Counters) {
 	b.ReportAllocs()
 	needs := fiveLimits(c)
+	ends := endsOf(needs)
 	for b.Loop() {
 		if s, ok := c.Take(needs); !ok {
 			b.Fatal(s)
 		}
-		settleFive(needs)
+		c.Settle(ends)
 	}
 }
 
@@ -58,11 +62,12 @@ func BenchmarkMemoryFiveParallel(b *testing.B) {
 	fiveLimits(c)
 	b.RunParallel(func(p *testing.PB) {
 		needs := fiveLimits(c)
+		ends := endsOf(needs)
 		for p.Next() {
 			if s, ok := c.Take(needs); !ok {
 				b.Error(s)
 			}
-			settleFive(needs)
+			c.Settle(ends)
 		}
 	})
 }

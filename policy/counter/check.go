@@ -5,7 +5,7 @@ func Check(where string) error {
 	if where == "" || where == "memory" {
 		return nil
 	}
-	client, err := newClient(where)
+	client, err := newClient(where, nil)
 	if err != nil {
 		return err
 	}

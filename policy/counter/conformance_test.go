@@ -86,6 +86,7 @@ func TestConformance(t *testing.T) {
 	cases := map[string]func(*bench){
 		"sliding": testSliding, "token": testToken, "leaky": testLeaky, "calendar": testCalendar, "level": testLevel,
 		"holds": testHolds, "all or nothing": testAllOrNothing, "large": testLarge, "changed": testChanged, "forgotten": testForgotten,
+		"settled": testSettled,
 	}
 	for name, start := range stores {
 		t.Run(name, func(t *testing.T) {

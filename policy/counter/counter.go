@@ -84,6 +84,14 @@ type Need struct {
 	Spend   bool // counted at once and for good, as a request is; else held until Settle
 }
 
+// End is what becomes of a need: Held of it is free again, and Used was really used, which may be more or less.
+type End struct {
+	Counter    *Counter
+	Held, Used int64
+	Look       bool  // State is wanted
+	State      State // afterwards
+}
+
 // Short tells why a Take failed.
 type Short struct {
 	Index       int           // of the need that was not met
@@ -98,6 +106,12 @@ type State struct {
 	Reset             time.Duration // until Used is 0 if nothing is added
 	Window            time.Time     // of a calendar: when the window began
 }
+
+// Named is a counter that counts nothing: it gives a name to what is counted elsewhere, where a Need is asked for.
+func Named(name string) *Counter { return &Counter{spec: Spec{Name: name}} }
+
+// Name is that of the Spec, by which the counter of a limit is known whatever becomes of it.
+func (k *Counter) Name() string { return k.spec.Name }
 
 // Get returns the counter of a limit, always the same for a name as long as it is in use. A changed Limit is in force at once.
 // The counter is kept until Release, however idle it is.
@@ -364,23 +378,38 @@ func (k *Counter) free(now moment) int64 {
 	return max(0, k.cap-k.meter.used(now)-k.held)
 }
 
-// Settle ends a hold and counts what was really used, which may be more or less.
-func (k *Counter) Settle(held, used int64) {
-	c := k.c
-	var now moment
-	if used > 0 {
-		now = c.time()
-	}
+// Settle is Take's other side: it ends holds and counts what was used, of all counters at once, and tells how they stand then.
+// Of an end with nothing held and nothing used it only tells that.
+func (c *Counters) Settle(ends []End) {
+	now := c.time()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now = c.forward(now)
-	k = c.live(k)
+	for i := range ends {
+		e := &ends[i]
+		k := c.live(e.Counter)
+		if e.Held != 0 || e.Used != 0 {
+			k.settle(e.Held, e.Used, now)
+		}
+		if e.Look {
+			k.state(&e.State, now)
+		}
+	}
+}
+
+// Settle is that of Counters for this one alone.
+func (k *Counter) Settle(held, used int64) {
+	ends := [...]End{{Counter: k, Held: held, Used: used}}
+	k.c.Settle(ends[:])
+}
+
+func (k *Counter) settle(held, used int64, now moment) {
 	k.held = max(0, k.held-held)
 	if used > 0 && k.spec.Algorithm != Level {
 		k.spend(used, now)
 	}
 	if k.lease != nil {
-		c.far.activate(k)
+		k.c.far.activate(k)
 	}
 }
 
@@ -394,19 +423,19 @@ func (k *Counter) Free() int64 {
 
 // State tells how the counter stands.
 func (k *Counter) State() State {
-	now := k.c.time()
-	k.c.mu.Lock()
-	defer k.c.mu.Unlock()
-	now = k.c.forward(now)
-	k = k.c.live(k)
-	s := State{Limit: k.cap, Used: k.meter.used(now), Held: k.held}
+	ends := [...]End{{Counter: k, Look: true}}
+	k.c.Settle(ends[:])
+	return ends[0].State
+}
+
+func (k *Counter) state(s *State, now moment) {
+	s.Limit, s.Used, s.Held = k.cap, k.meter.used(now), k.held
 	s.Reset = k.meter.gone(now, s.Used)
 	if m, ok := k.meter.(*calendar); ok {
 		s.Window = time.Unix(0, m.begin)
 	}
 	if k.lease != nil {
-		k.lease.state(k, &s, now)
+		k.lease.state(k, s, now)
 		k.refresh(now)
 	}
-	return s
 }

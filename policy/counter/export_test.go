@@ -1,16 +1,22 @@
 package counter
 
-import "time"
+import (
+	"context"
+	"net"
+	"time"
+)
 
-// Tuning is what only tests change: how long leases hold without a report, how long a Take waits, and Redis's clock.
+// Tuning is what only tests change: how long leases hold without a report, how long a Take waits, and
+// Redis's clock and the way to it.
 type Tuning struct {
 	Lease, Hold, Patience time.Duration
 	RedisNow              func() time.Time
+	Dial                  func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // OpenWith is Open with a Tuning.
 func OpenWith(o Options, t Tuning) (*Counters, error) {
-	o.leaseFor, o.holdFor, o.patience, o.redisNow = t.Lease, t.Hold, t.Patience, t.RedisNow
+	o.leaseFor, o.holdFor, o.patience, o.redisNow, o.dial = t.Lease, t.Hold, t.Patience, t.RedisNow, t.Dial
 	return Open(o)
 }
 

@@ -43,7 +43,9 @@ type far struct {
 	knows   bool  // the use of some calendar, which Redis would have to be told if it lost its data
 	fresh   int64 // Redis lost its data, and until then others have to tell what they know
 	dead    bool  // tests: nothing is given back
-	open    bool  // the breaker: nobody waits for Redis
+	open    bool  // the breaker: Redis is away or slow
+	shares  int64 // until then shares count on, because Redis came back without its data
+	gone    bool  // Close is done
 
 	kick   chan struct{}
 	syncs  atomic.Int64
@@ -59,7 +61,6 @@ type round struct {
 const (
 	slow    = 50 * time.Millisecond  // a sync that takes longer is as bad as one that fails
 	tick    = 50 * time.Millisecond  // between looks at what is due
-	silence = time.Second            // after which on_error says what counts
 	probe   = 200 * time.Millisecond // between syncs while the breaker is open
 	batch   = 512                    // reports in one sync
 	pressed = batch * 3 / 4          // of them for those who wait; the others' leases end if they never have a turn
@@ -107,129 +108,11 @@ func (f *far) urge(k *Counter) {
 	}
 }
 
-// cutOff tells whether waiting for Redis is no use.
-func (f *far) cutOff(now moment) bool {
-	return f.open || f.started != 0 && now.mono-f.started > f.patience
-}
-
-// away tells whether Redis has not answered for so long that a share is better than to wait on. A Redis that is slow still
-// leases, and a short silence is not worth going beyond the limit for.
-func (f *far) away(now moment) bool {
-	since := f.mute
-	if since == 0 {
-		since = f.started
-	}
-	return since != 0 && now.mono-since > int64(silence)
-}
-
-// failing tells whether Redis does not answer, which is when on_error counts. One that is slow does not have it count.
-func (f *far) failing(now moment) bool { return f.open && f.mute != 0 || f.away(now) }
-
-// takeFar goes on with a Take that the leases do not meet. It is called with the lock held and gives it up.
-func (c *Counters) takeFar(needs []Need, i int, now moment) (Short, bool) {
-	defer c.mu.Unlock()
-	var limit *time.Timer
-	failed := false
-	for trip := 0; ; trip++ {
-		beyond := failed || c.far.cutOff(now)
-		if beyond {
-			if i = c.takeAll(needs, now, true); i == len(needs) {
-				c.count(trip > 0)
-				return Short{}, true
-			}
-		}
-		if s, known := c.short(needs, i, now, beyond); known || trip == 4 {
-			return s, false
-		}
-		if limit == nil {
-			limit = time.NewTimer(time.Duration(c.far.patience))
-			defer limit.Stop()
-		}
-		r := c.ask(needs, now)
-		c.mu.Unlock()
-		select {
-		case <-r.done:
-			failed = r.failed
-		case <-limit.C:
-			failed = true
-		}
-		now = c.time()
-		c.mu.Lock()
-		now = c.forward(now)
-		if i = c.takeAll(needs, now, false); i == len(needs) {
-			c.count(true)
-			return Short{}, true
-		}
-	}
-}
-
-// short finds the first need that cannot be met as far as this replica knows; not known are those that Redis must be asked
-// for.
-func (c *Counters) short(needs []Need, failed int, now moment, beyond bool) (Short, bool) {
-	ask := false
-	for i := range needs {
-		k, n := c.live(needs[i].Counter), needs[i].N
-		if n == 0 || k.lease.has(k, n, now) {
-			continue
-		}
-		refused := k.refuses(n, now)
-		if k.lease.ill && !refused {
-			return Short{Index: i, Retry: time.Duration(horizon), Unavailable: true}, true
-		}
-		if !refused && (!beyond || k.beyond(n, now)) {
-			ask = true
-			continue
-		}
-		k.lease.crave(k, n, now)
-		s := Short{Index: i, Free: k.free(now)}
-		switch {
-		case refused:
-			s.Retry = k.retryFar(n, now)
-		case c.far.onError == "closed" && c.far.failing(now), k.blind() && c.far.away(now):
-			s.Unavailable = true
-		case c.far.away(now):
-			share := k.share(now)
-			s.Retry, s.Free = k.retry(n, share, now), max(0, share-k.meter.used(now)-k.held)
-		default:
-			s.Retry = probe
-		}
-		return s, true
-	}
-	k := c.live(needs[failed].Counter)
-	return Short{Index: failed, Retry: tick, Free: k.free(now)}, !ask || beyond
-}
-
-// ask has the next sync ask for what is short.
-func (c *Counters) ask(needs []Need, now moment) *round {
-	f := c.far
-	for i := range needs {
-		k, n := c.live(needs[i].Counter), needs[i].N
-		l := k.lease
-		if n == 0 || l.has(k, n, now) {
-			continue
-		}
-		if !needs[i].Spend && k.spec.Algorithm != Level && !l.held {
-			l.held, l.ttl = true, f.holdT
-		}
-		if l.asked == 0 || n < l.least {
-			l.least = n
-		}
-		l.asked += n
-		f.activate(k)
-		f.urge(k)
-	}
-	if f.next == nil {
-		f.next = &round{done: make(chan struct{})}
-	}
-	return f.next
-}
-
 // run reports what is due until Close, and then the last.
 func (f *far) run() {
 	timer := time.NewTimer(tick)
 	defer timer.Stop()
 	f.look(f.c.time()) // connects, so that the first who ask need not wait for that
-	f.prepare()
 	for kick := f.kick; ; {
 		select {
 		case <-f.c.stop:
@@ -244,12 +127,6 @@ func (f *far) run() {
 			kick = nil
 		}
 	}
-}
-
-func (f *far) prepare() {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	_ = f.redis.load(ctx) // else the first sync does it
 }
 
 // turn is one sync, if anything is due. It returns the time until the next look.
@@ -319,11 +196,15 @@ func (f *far) sync(reports []report, now moment) {
 		if fell, name := f.suffer(&reports[i]); fell {
 			ill = fmt.Sprintf("%s: %v", name, reports[i].problem)
 		}
+		if lost {
+			reports[i].answer.quiet = int64(hearsay)
+		}
 		f.hear(&reports[i], now)
 		if lost && reports[i].k.spec.Algorithm == Calendar {
 			reports[i].k.lease.offer(reports[i].k) // it was leased by a Redis that knew nothing
 		}
 	}
+	f.outlast(lost, now)
 	if r != nil {
 		r.failed = err != nil
 		close(r.done)
@@ -371,6 +252,7 @@ func (f *far) look(began moment) {
 	now := f.c.time()
 	f.c.mu.Lock()
 	f.took, f.looked = now.mono-began.mono, now.mono
+	f.outlast(lost, now)
 	event, detail := f.judge(err, 0, began.mono)
 	f.c.mu.Unlock()
 	if event != "" {
@@ -444,7 +326,7 @@ func (f *far) finish() {
 			f.rest(k)
 		}
 	}
-	f.open = true // who still takes need not wait
+	f.open, f.gone = true, true // who still takes need not wait
 	c.mu.Unlock()
 }
 

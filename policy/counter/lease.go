@@ -24,6 +24,8 @@ type lease struct {
 	hungry       int64 // when a need was refused without asking, and which
 	hunger       int64
 	kept, keep   int64 // what was leased for who was refused, and until when it waits for them to come again
+	promised     int64 // what was leased for who waits for it, and until when they should have woken up
+	promise      int64
 	slice        int64 // what there was beyond the held when Redis last answered
 	taken        int64 // since the last report, or wanted in vain
 	rate         float64
@@ -41,17 +43,20 @@ type told struct {
 	at, ask     int64 // when; when more may be free, until when what was told is good for refusals
 	used, free  int64
 	spent       int64 // of this replica, in used
+	lease       int64 // of this replica from then on, less what it offered since
 	others      int64 // leased to others
 	wait, reset int64
 	window      int64
 	live        int64 // replicas
 	hungry      bool  // some replica got less than it needed
+	quiet       int64 // Redis lost what was used, and until then hears what the replicas know
 }
 
 const (
-	horizon = int64(time.Second)           // a slice lasts about so long
-	soon    = 0.05                         // seconds: who uses a slice in that time keeps nothing from others
-	grace   = int64(10 * time.Millisecond) // for a sync that finds out whether more is free
+	horizon = int64(time.Second)            // a slice lasts about so long
+	soon    = 0.05                          // seconds: who uses a slice in that time keeps nothing from others
+	wakes   = int64(200 * time.Millisecond) // for who waited to have what was leased for them
+	grace   = int64(10 * time.Millisecond)  // for a sync that finds out whether more is free
 )
 
 // room is what may be taken without asking. What a bucket leased beyond all that fits is for the one need that asked for it.
@@ -73,6 +78,7 @@ func (l *lease) has(k *Counter, n int64, now moment) bool {
 // offer gives up what is not held, so that Redis may lease it to others.
 func (l *lease) offer(k *Counter) {
 	l.allow = min(l.allow, l.spent+k.held)
+	l.told.lease = min(l.told.lease, l.allow-l.told.spent)
 	l.told.ask, l.low = math.MinInt64/2, true
 }
 
@@ -96,7 +102,7 @@ func (l *lease) mark(f *far, spent, acked int64) {
 // took notes that n were taken, and has the slice renewed when a third of it is gone.
 func (l *lease) took(k *Counter, n int64, now moment) {
 	l.taken += n
-	l.keep = 0
+	l.keep, l.promised = 0, max(0, l.promised-n)
 	if !l.active {
 		k.c.far.activate(k)
 	}
@@ -112,11 +118,14 @@ func (k *Counter) refuses(n int64, now moment) bool {
 	if n > k.cap && !k.spec.bucket() {
 		return true
 	}
+	if l.quiet(now) {
+		return k.spent(n)
+	}
 	if n > k.cap && k.held == 0 && l.told.others == 0 && l.told.wait == 0 {
 		return false // an empty bucket has it
 	}
 	until := l.told.ask
-	if l.craving(now) && !k.c.far.cutOff(now) {
+	if l.craving(now) && !k.c.far.hasty(now) {
 		until += grace // the answer is on its way
 	}
 	return now.mono < until && n > l.room(k, now)+l.told.free
@@ -136,49 +145,6 @@ func (l *lease) crave(k *Counter, n int64, now moment) {
 	l.hungry, k.touched = now.mono, now.mono
 	l.taken += n
 	k.c.far.activate(k)
-}
-
-// beyond tells whether n may be taken although Redis, which does not answer, leased nothing for it.
-func (k *Counter) beyond(n int64, now moment) bool {
-	if k.refuses(n, now) {
-		return false
-	}
-	switch k.c.far.onError {
-	case "open":
-		return k.c.far.failing(now)
-	case "local_share":
-		return k.c.far.away(now) && k.fits(n, k.share(now), now)
-	}
-	return false
-}
-
-// share is how far this replica may go while Redis is away. Right after the last answer that is its part of what was free
-// then. Later it is its part of the limit; the meter has counted all along what this replica used, so that the share is not
-// new with each outage. Of a calendar's window it stays what was free.
-func (k *Counter) share(now moment) int64 {
-	l := k.lease
-	live := max(1, l.told.live)
-	used := k.meter.used(now)
-	m, ok := k.meter.(*calendar)
-	switch {
-	case k.blind():
-		return 0
-	case !l.told.known:
-		peers := max(1, k.c.far.peers)
-		return (k.cap + peers - 1) / peers
-	case ok && l.told.window != m.begin:
-		return k.cap / live
-	case ok || now.mono-l.told.at < horizon:
-		return used - (l.spent - l.told.spent) + max(0, l.allow-l.told.spent) + l.told.free/live
-	}
-	return max(1, k.cap/live)
-}
-
-// blind tells a calendar's counter of which Redis has told nothing since this process began: how much of the window others
-// have used, and this one before it was killed, nobody here knows. A share of that could be the whole budget once more.
-func (k *Counter) blind() bool {
-	_, ok := k.meter.(*calendar)
-	return ok && !k.lease.told.known
 }
 
 // retryFar is when n may fit: when Redis said so, when others have given back what they do not use, or when enough of what
@@ -269,8 +235,8 @@ type report struct {
 
 // answer is what Redis says to a report. Times are in nanoseconds.
 type answer struct {
-	lease, used, free, others, live, wait, reset, window, now int64
-	hungry                                                    bool
+	lease, used, free, others, live, wait, reset, window, now, quiet int64
+	hungry                                                           bool
 }
 
 // report asks for what is held, what is waited for, and what the next second will probably use. When somebody waits for more
@@ -291,12 +257,18 @@ func (l *lease) report(k *Counter, now moment, reach int64) report {
 	if need == 0 && l.craving(now) && now.mono >= l.told.ask {
 		need, least = l.hunger, l.hunger
 	}
-	have := k.held
-	if need == 0 {
-		have += l.room(k, now)
+	room, kept := l.room(k, now), int64(0)
+	if now.mono < l.promise {
+		kept = min(room, l.promised)
 	}
+	have := k.held + kept
+	if need == 0 {
+		have = k.held + room
+	}
+	slice = max(slice, kept)
 	want := k.held + need + slice
 	l.allow = l.spent + min(have, want)
+	l.told.lease = min(l.told.lease, l.allow-l.told.spent)
 	l.seq++
 	l.asked, l.least, l.low, l.pending = 0, 0, false, true
 	r := report{k: k, id: l.id, seq: l.seq, spent: l.spent, acked: l.acked, have: have, held: k.held, want: want, need: need,
@@ -338,8 +310,12 @@ func (l *lease) hear(k *Counter, r *report, now moment) {
 	l.allow = r.spent + a.lease
 	l.until = r.at + k.c.far.leaseT*7/10 // earlier than Redis lets it end, even where clocks run at different speeds
 	l.slice = l.room(k, now)
+	l.promised, l.promise = min(r.need, l.slice), now.mono+wakes
 	t := &l.told
-	*t = told{known: true, at: now.mono, used: a.used, free: a.free, spent: r.spent, others: a.others, live: a.live, wait: a.wait,
+	if t.quiet = now.mono + a.quiet; a.quiet > 0 && k.spec.Algorithm == Calendar {
+		return // it knows less than it said before
+	}
+	*t = told{known: true, at: now.mono, used: a.used, free: a.free, spent: r.spent, lease: a.lease, others: a.others, live: a.live, wait: a.wait,
 		reset: a.reset, window: a.window, hungry: a.hungry}
 	t.ask = t.at + horizon
 	if a.others > 0 || a.wait == 0 && a.used > 0 && k.spec.Algorithm != Calendar {

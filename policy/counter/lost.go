@@ -47,6 +47,19 @@ func (k *Counter) remembers(now moment) bool {
 	return ok && k.lease.told.used > 0 && now.wall < m.end && k.lease.told.window >= m.begin
 }
 
+// spent tells whether n does not fit a budget by what was known of it before Redis lost that. It may be more by now.
+func (k *Counter) spent(n int64) bool {
+	l, m := k.lease, k.meter.(*calendar)
+	return l.told.known && l.told.window == m.begin && n > k.cap-l.told.used-(l.spent-l.told.spent)-k.held
+}
+
+// outlast has shares count on after an outage until a Redis that lost its data has heard from all replicas.
+func (f *far) outlast(lost bool, now moment) {
+	if lost && f.away(now) {
+		f.shares = now.mono + 2*int64(hearsay)
+	}
+}
+
 // seed has n go on with what was used of k, which counted in another way, under another key. All replicas do so: of a calendar
 // each tells the whole, and the most is what counts; else each tells what it used itself, which adds up.
 func (f *far) seed(n, k *Counter, own int64, now moment) {

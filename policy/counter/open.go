@@ -21,8 +21,9 @@ type Options struct {
 	OnEvent func(name, detail string)
 
 	leaseFor, holdFor time.Duration    // without a report; 0: 10 and 30 seconds
-	patience          time.Duration    // of a Take; 0: 20 ms
+	patience          time.Duration    // of a Take; 0: 250 ms
 	redisNow          func() time.Time // in place of Redis's own clock
+	dial              dialer
 }
 
 // Stats is how the counters do.
@@ -72,13 +73,13 @@ func (c *Counters) share(o Options) error {
 		host, _ := os.Hostname()
 		label = strings.Map(plainRune, host)
 	}
-	redis, err := dial(o.URL, o.Prefix, label)
+	redis, err := dial(o.URL, o.Prefix, label, o.dial)
 	if err != nil {
 		return err
 	}
 	redis.now = o.redisNow
 	c.far = &far{c: c, redis: redis, onError: o.OnError, leaseT: int64(10 * time.Second), holdT: int64(30 * time.Second),
-		patience: int64(20 * time.Millisecond), secret: random(), kick: make(chan struct{}, 1)}
+		patience: int64(patient), secret: random(), kick: make(chan struct{}, 1)}
 	if o.patience > 0 {
 		c.far.patience = int64(o.patience)
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"math"
+	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -31,14 +32,17 @@ type store struct {
 	epoch  string           // a mark that is lost with the data, as it was last seen; of the far's goroutine
 }
 
+// dialer makes connections; nil: the driver's own.
+type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
+
 // quiet keeps the driver's own log off stderr: what fails is returned as well.
 type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}
 
-func dial(where, prefix, label string) (*store, error) {
+func dial(where, prefix, label string, to dialer) (*store, error) {
 	redis.SetLogger(quiet{})
-	client, err := newClient(where)
+	client, err := newClient(where, to)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +53,7 @@ func dial(where, prefix, label string) (*store, error) {
 }
 
 // newClient never retries: reports are made anew, with what has changed since.
-func newClient(where string) (redis.UniversalClient, error) {
+func newClient(where string, to dialer) (redis.UniversalClient, error) {
 	scheme, rest, _ := strings.Cut(where, "://")
 	if scheme == "redis-cluster" || scheme == "rediss-cluster" {
 		o, err := clusterOptions(rest)
@@ -59,6 +63,7 @@ func newClient(where string) (redis.UniversalClient, error) {
 		if err != nil {
 			return nil, err
 		}
+		o.Dialer = to
 		return redis.NewClusterClient(o), nil
 	}
 	o, err := redis.ParseURL(where)
@@ -66,7 +71,7 @@ func newClient(where string) (redis.UniversalClient, error) {
 		return nil, errors.New("expected memory, redis://[user:password@]host:port/db, rediss:// (with TLS) or redis-cluster://host:port,host:port")
 	}
 	o.MaxRetries, o.DialerRetries, o.ContextTimeoutEnabled, o.DisableIdentity = -1, 1, true, true
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolSize = timeout, timeout, timeout, 4
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolSize, o.Dialer = timeout, timeout, timeout, 4, to
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return redis.NewClient(o), nil
 }
@@ -204,19 +209,23 @@ func (r *report) read(c *redis.Cmd) error {
 		return err
 	}
 	list, err := c.Int64Slice()
-	if err != nil || len(list) != 10 {
+	if err != nil || len(list) != 11 {
 		return errAnswer
 	}
 	micro := func(n int64) int64 { return min(n, math.MaxInt64/1000) * 1000 }
 	r.answer = answer{lease: list[0], used: list[1], free: list[2], others: list[3], live: list[4], wait: micro(list[5]),
-		reset: micro(list[6]), window: micro(list[7]), now: micro(list[8]), hungry: list[9] == 1}
+		reset: micro(list[6]), window: micro(list[7]), now: micro(list[8]), hungry: list[9] == 1, quiet: micro(list[10])}
 	return nil
 }
 
-// look finds out whether Redis answers, and whether it still has its data.
+// look finds out whether Redis answers, and whether it still has its data. The first look brings the script along, for it
+// opens the connection, and each trip counts for those who wait already.
 func (s *store) look(ctx context.Context) error {
 	pipe := s.client.Pipeline()
 	mark := s.mark(ctx, pipe)
+	if s.epoch == "" {
+		pipe.ScriptLoad(ctx, script) // if that fails, or for other nodes of a cluster, the first sync does it
+	}
 	_, _ = pipe.Exec(ctx)
 	return s.see(mark)
 }

@@ -23,15 +23,25 @@ type admission struct{ after, before time.Duration }
 
 // TestReplicasShareARate: eight replicas under heavy demand let through what the limit says, in any window.
 func TestReplicasShareARate(t *testing.T) {
+	for _, near := range []time.Duration{300 * time.Microsecond, 3 * time.Millisecond, 15 * time.Millisecond} {
+		t.Run(near.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *wire) {
+				w.delay.Store(int64(near))
+				shareARate(t, w)
+			})
+		})
+	}
+}
+
+func shareARate(t *testing.T, w *wire) {
 	const replicas, limit, windows, window = 8, 600, 3, 2500 * time.Millisecond
-	url := "redis://" + startRedis(t) + "/0"
 	spec := counter.Spec{Name: "k", Algorithm: counter.Sliding, Limit: limit, Window: window}
 	var mu sync.Mutex
 	var all []admission
 	var wg sync.WaitGroup
 	began := time.Now()
 	for range replicas {
-		c := open(t, counter.Options{URL: url, OnError: "closed"})
+		c := w.open(t, counter.Options{OnError: "closed"})
 		k := c.Get(spec)
 		for range 3 {
 			wg.Go(func() {

@@ -177,4 +177,4 @@ if free < wanted then
     wait = gone(missing)
   end
 end
-return {lease, math.ceil(used), free, others, live, wait, reset, seen, now, hungry > now and 1 or 0}
+return {lease, math.ceil(used), free, others, live, wait, reset, seen, now, hungry > now and 1 or 0, math.max(0, quiet - now)}

@@ -44,12 +44,32 @@ func (s *sliding) add(now moment, n int64) {
 }
 
 func (s *sliding) gone(now moment, n int64) time.Duration {
+	if n <= 0 {
+		return 0
+	}
+	if n == s.total { // most ask for that, and there may be many parts
+		return s.empty(now)
+	}
 	for _, p := range s.parts[s.first:] {
 		if n -= p.n; n <= 0 {
-			return time.Duration((p.at+subs+1)*s.sub - now.mono)
+			return s.leaves(p, now)
 		}
 	}
 	return 0
+}
+
+// empty is when the last of what was used is gone. What was taken back has left parts of nothing.
+func (s *sliding) empty(now moment) time.Duration {
+	last := len(s.parts) - 1
+	for s.parts[last].n <= 0 {
+		last--
+	}
+	return s.leaves(s.parts[last], now)
+}
+
+// leaves is when a part is gone.
+func (s *sliding) leaves(p part, now moment) time.Duration {
+	return time.Duration((p.at+subs+1)*s.sub - now.mono)
 }
 
 func (s *sliding) resize(int64) {}

@@ -7,8 +7,7 @@ import (
 	"jarvis-gateway/policy/counter"
 )
 
-// TestSlowRedisLeases: a Redis that answers late is not away. Who was refused while it was asked is met when they come again,
-// and whoever uses a counter now and then is not refused again and again.
+// TestSlowRedisLeases: a Redis that answers late is not away. Whoever uses a counter now and then is not refused because of it.
 func TestSlowRedisLeases(t *testing.T) {
 	addr := startRedis(t)
 	cold := counter.Spec{Name: "cold", Algorithm: counter.Sliding, Limit: 1000, Window: time.Minute}
@@ -35,7 +34,7 @@ func TestSlowRedisLeases(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	for onError, n := range refused {
-		if n > 1 {
+		if n > 0 {
 			t.Errorf("%s: %d of 6 refused, far from the limit", onError, n)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"unicode/utf8"
 
@@ -70,7 +71,7 @@ func New(cfgs []Config) (*Chain, error) {
 		}
 		c.rules = append(c.rules, r)
 		c.answers = c.answers || r.tells
-		c.names = c.names || r.asks && r.kind == "deny"
+		c.names = c.names || r.asks && r.names()
 		c.spelled = c.spelled || r.tells && r.action != flag
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -317,21 +318,11 @@ func (q *asked) apply() error {
 
 // joined looks at the parts of each message as one text: at what lies across two of them.
 func (r *rule) joined(q *asked, f finder, v view) error {
-	for from := 0; from < len(q.walk.said); {
-		parts := q.walk.parts(from)
-		from += len(parts)
-		if len(parts) < 2 || parts[0].role&r.roles == 0 {
+	for parts := range q.walk.texts() {
+		if len(parts) == 1 || parts[0].role&r.roles == 0 {
 			continue
 		}
-		w := &q.ways[v.look]
-		w.look = v.look
-		w.reset(prose)
-		var seams []int // where in raw a part ends
-		for _, s := range parts {
-			w.add(q.raw[s.start:s.end], false)
-			seams = append(seams, len(w.raw))
-		}
-		w.fold(true)
+		w, seams := q.join(parts, v.look)
 		if v.idle && !w.changed {
 			continue
 		}
@@ -342,6 +333,19 @@ func (r *rule) joined(q *asked, f finder, v view) error {
 	return q.apply()
 }
 
+// join reads parts as one text. seams tells where in the window's raw each of them ends.
+func (q *asked) join(parts []said, how look) (w *window, seams []int) {
+	w = &q.ways[how]
+	w.look = how
+	w.reset(prose)
+	for i := range parts {
+		w.add(q.raw[parts[i].start:parts[i].end], false)
+		seams = append(seams, len(w.raw))
+	}
+	w.fold(true)
+	return w, seams
+}
+
 func (r *rule) across(q *asked, w *window, f finder, v view, parts []said, seams []int) error {
 	only := *r // a match within one part has been dealt with
 	only.action = mask
@@ -349,8 +353,7 @@ func (r *rule) across(q *asked, w *window, f finder, v view, parts []said, seams
 	err := only.each(w, f, v, func(m match) {
 		from, bare := w.at(m.start)
 		to := w.endAt(m.end)
-		first := seam(seams, from)
-		if to <= seams[first] || refused != nil {
+		if to <= seams[seam(seams, from)] || refused != nil {
 			return
 		}
 		switch r.action {
@@ -359,17 +362,7 @@ func (r *rule) across(q *asked, w *window, f finder, v view, parts []said, seams
 		case flag:
 			q.vault.flag(r.flagged(m))
 		case mask:
-			put := appendMask(nil, r.hide(q.vault, w, m), bare, prose)
-			begun := 0
-			if first > 0 {
-				begun = seams[first-1]
-			}
-			for i := first; i < len(parts) && begun < to; i++ {
-				s := parts[i]
-				start, end := max(from-begun, 0), min(to, seams[i])-begun
-				q.edits = append(q.edits, edit{s.start + start, s.start + end, put})
-				put, begun = nil, seams[i]
-			}
+			q.spread(parts, seams, from, to, appendMask(nil, r.hide(q.vault, w, m), bare, prose))
 		}
 	}, q.vault)
 	if err != nil {
@@ -378,18 +371,50 @@ func (r *rule) across(q *asked, w *window, f finder, v view, parts []said, seams
 	return refused
 }
 
+// spread puts a text in the place of what lies from and to in joined parts: in the first that it lies in.
+func (q *asked) spread(parts []said, seams []int, from, to int, put []byte) {
+	first, begun := seam(seams, from), 0
+	if first > 0 {
+		begun = seams[first-1]
+	}
+	for i := first; i < len(parts) && (i == first || begun < to); i++ {
+		s := &parts[i]
+		start, end := max(from-begun, 0), min(to, seams[i])-begun
+		q.edits = append(q.edits, edit{s.start + start, s.start + end, put})
+		put, begun = nil, seams[i]
+	}
+}
+
 func seam(seams []int, at int) int {
 	i, _ := slices.BinarySearch(seams, at+1)
 	return min(i, len(seams)-1)
 }
 
-// parts are the texts from the given one on that are read as one with it.
-func (w *walker) parts(from int) []said {
-	to := from + 1
-	for to < len(w.said) && w.said[from].group > 0 && w.said[to].group == w.said[from].group {
-		to++
+// texts goes over what is said, text by text: those that come in parts as one. What stands alone between two parts, a name or an
+// address, does not part them. A text is valid until the next.
+func (w *walker) texts() iter.Seq[[]said] {
+	return func(yield func([]said) bool) {
+		var parts []said
+		for i := range w.said {
+			group := w.said[i].group
+			switch {
+			case group == 0:
+				if !yield(w.said[i : i+1]) {
+					return
+				}
+				continue
+			case len(parts) > 0 && group != parts[0].group:
+				if !yield(parts) {
+					return
+				}
+				parts = parts[:0]
+			}
+			parts = append(parts, w.said[i])
+		}
+		if len(parts) > 0 {
+			yield(parts)
+		}
 	}
-	return w.said[from:to]
 }
 
 // Answer checks a whole answer, and puts back into it what was taken out of its request. What guards mask in it stays

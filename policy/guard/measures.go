@@ -78,9 +78,7 @@ func (k *checker) modality(r *rule) {
 // allowed looks whether a pattern matches each text. A request without any says the empty one.
 func (r *rule) allowed(q *asked) error {
 	none := true
-	for from := 0; from < len(q.walk.said); {
-		parts := q.walk.parts(from)
-		from += len(parts)
+	for parts := range q.walk.texts() {
 		if !r.sees(&parts[0]) {
 			continue
 		}
@@ -158,9 +156,7 @@ func (k *checker) injection(r *rule) {
 		found[i] = p
 	}
 	r.whole = func(q *asked) error {
-		for from := 0; from < len(q.walk.said); {
-			parts := q.walk.parts(from)
-			from += len(parts)
+		for parts := range q.walk.texts() {
 			if !r.sees(&parts[0]) {
 				continue
 			}
@@ -179,11 +175,7 @@ func (q *asked) score(parts []said, found []*pattern) (score float64) {
 	if len(parts) == 1 {
 		w.load(q.text(&parts[0]), parts[0].form)
 	} else {
-		w.reset(prose)
-		for _, s := range parts {
-			w.add(q.raw[s.start:s.end], false)
-		}
-		w.fold(true)
+		w, _ = q.join(parts, folded)
 	}
 	low := bytes.ToLower(w.text)
 	for i := range signs {

@@ -83,7 +83,10 @@ func isTerm(s []byte) bool {
 }
 
 // sees tells whether the rule looks at a text. A name like any other says nothing personal, and is worth more than the
-// word in it that would be masked: only patterns that refuse or flag look at those.
+// word in it that would be masked: only patterns and servers that refuse or flag look at those.
 func (r *rule) sees(s *said) bool {
-	return s.role&r.roles != 0 && (!s.plain || r.kind == "deny" && (r.action != mask || !s.fixed))
+	return s.role&r.roles != 0 && (!s.plain || r.names() && (r.action != mask || !s.fixed))
 }
+
+// names tells whether the rule looks at names that are like any other.
+func (r *rule) names() bool { return r.kind == "deny" || r.remote != nil }

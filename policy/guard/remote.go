@@ -16,9 +16,11 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"jarvis-gateway/proxy/wire"
 )
@@ -37,7 +39,7 @@ type remote struct {
 	now    func() time.Time
 }
 
-// maxRemote bounds what is sent to a server, and what it may answer.
+// maxRemote bounds what a server may answer. It is asked at most twice as much: texts in parts come also as one.
 const maxRemote = 2 << 20
 
 type question struct {
@@ -68,7 +70,7 @@ func (h *remote) ask(q *question) (r reply, err error) {
 	if err != nil {
 		return r, err
 	}
-	if len(body) > maxRemote {
+	if len(body) > 2*maxRemote {
 		return r, fmt.Errorf("the texts have %d bytes, more than are sent", len(body))
 	}
 	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, h.url, bytes.NewReader(body)) // the client's timeout bounds it
@@ -176,10 +178,49 @@ func word(found string) string {
 	return found[:min(len(found), 64)]
 }
 
-// askServer asks about a request's texts.
+// heard is a text of a request that a server is asked about, and what puts another in its place.
+type heard struct {
+	questionText
+	put func(text string) error
+}
+
+// askServer asks about a request's texts: about each, and about those that come in parts also as one. Where it masks, these are
+// asked about anew, as they are then.
 func (r *rule) askServer(q *asked) error {
+	list := r.alone(q)
+	if r.action != mask {
+		return r.askAbout(q, append(list, r.together(q)...))
+	}
+	if err := r.askAbout(q, list); err != nil {
+		return err
+	}
+	return r.askAbout(q, r.together(q))
+}
+
+func (r *rule) askAbout(q *asked, list []heard) error {
+	if len(list) == 0 {
+		return nil
+	}
 	ask := question{On: "request", Kind: kindNames[q.kind]}
-	var at []int
+	for i := range list {
+		ask.Texts = append(ask.Texts, list[i].questionText)
+	}
+	put, err := r.judge(q.vault, &ask)
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		if text, ok := put[i]; ok {
+			if err := list[i].put(text); err != nil {
+				return err
+			}
+		}
+	}
+	return q.apply()
+}
+
+// alone are the texts of a request, each by itself.
+func (r *rule) alone(q *asked) (list []heard) {
 	for i := range q.walk.said {
 		s := &q.walk.said[i]
 		if !r.sees(s) {
@@ -187,19 +228,7 @@ func (r *rule) askServer(q *asked) error {
 		}
 		w := &q.ways[asIs]
 		w.load(q.text(s), prose)
-		ask.Texts = append(ask.Texts, questionText{roleName(s.role), string(w.text)})
-		at = append(at, i)
-	}
-	if len(ask.Texts) == 0 {
-		return nil
-	}
-	put, err := r.judge(q.vault, &ask)
-	if err != nil {
-		return err
-	}
-	for n, i := range at {
-		if text, ok := put[n]; ok {
-			s := &q.walk.said[i]
+		list = append(list, heard{questionText{roleName(s.role), string(w.text)}, func(text string) error {
 			if s.fixed {
 				return r.refusal("a name that cannot be masked", nil)
 			}
@@ -208,9 +237,48 @@ func (r *rule) askServer(q *asked) error {
 				value = wire.AppendString(nil, text)
 			}
 			q.put(s, value)
-		}
+			return nil
+		}})
 	}
-	return q.apply()
+	return list
+}
+
+// together are the texts that come in parts, as one each.
+func (r *rule) together(q *asked) (list []heard) {
+	for parts := range q.walk.texts() {
+		if len(parts) == 1 || parts[0].role&r.roles == 0 {
+			continue
+		}
+		parts = slices.Clone(parts)
+		w, _ := q.join(parts, asIs)
+		list = append(list, heard{questionText{roleName(parts[0].role), string(w.text)}, func(text string) error {
+			w, seams := q.join(parts, asIs)
+			from, to, put := change(string(w.text), text)
+			at, _ := w.at(from)
+			q.spread(parts, seams, at, w.endAt(to), appendText(nil, put, prose))
+			return nil
+		}})
+	}
+	return list
+}
+
+// change is what of a text is no longer there, and what is in its place.
+func change(old, text string) (from, to int, put string) {
+	for from < len(old) && from < len(text) && old[from] == text[from] {
+		from++
+	}
+	for from > 0 && (from < len(old) && !utf8.RuneStart(old[from]) || from < len(text) && !utf8.RuneStart(text[from])) {
+		from--
+	}
+	to = len(old)
+	end := len(text)
+	for to > from && end > from && old[to-1] == text[end-1] {
+		to, end = to-1, end-1
+	}
+	for to < len(old) && (!utf8.RuneStart(old[to]) || !utf8.RuneStart(text[end])) {
+		to, end = to+1, end+1
+	}
+	return from, to, text[from:end]
 }
 
 func roleName(r role) string {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"jarvis-gateway/proxy/wire"
 )
@@ -175,5 +176,100 @@ func TestRemoteMasksNoNames(t *testing.T) {
 	out, _, _, err := c.Request([]byte(`{"messages":[{"role":"user","name":"jo","content":[{"type":"file","file":{"file_data":"data:text/plain;base64,aGk="}}]}]}`), wire.Chat)
 	if want := `{"messages":[{"role":"user","name":"jo","content":[{"type":"file","file":{"file_data":"data:text/plain;base64,eA=="}}]}]}`; string(out) != want || err != nil {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// The server is told all that a pattern would look at: names and addresses too, and texts that come in parts also as one.
+func TestRemoteIsToldAll(t *testing.T) {
+	var told []string
+	s := server(t, func(q question) string {
+		for _, text := range q.Texts {
+			told = append(told, text.Role+": "+text.Text)
+			if strings.Contains(text.Text, "BADWORD") {
+				return `{"verdict":"match","found":"a-word"}`
+			}
+		}
+		return `{"verdict":"pass"}`
+	})
+	for name, body := range map[string]string{
+		"a person's name": `{"messages":[{"role":"user","name":"BADWORD","content":"x"}]}`,
+		"a picture":       `{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://x.example/BADWORD"}}]}]}`,
+		"a tool":          `{"tools":[{"type":"function","function":{"name":"BADWORD"}}]}`,
+		"a property":      `{"tools":[{"input_schema":{"properties":{"BADWORD":{}}}}]}`,
+		"parts":           `{"messages":[{"role":"user","content":[{"type":"text","text":"a BAD"},{"type":"text","text":"WORD b"}]}]}`,
+		"three parts":     `{"messages":[{"role":"user","content":[{"type":"text","text":"BA"},{"type":"text","text":"\u0044W"},{"type":"text","text":"ORD"}]}]}`,
+		"a part between":  `{"messages":[{"role":"user","content":[{"type":"text","text":"BAD"},{"type":"image_url","image_url":{"url":"https://x.example/y"}},{"type":"text","text":"WORD"}]}]}`,
+		"an odd key":      `{"messages":[{"role":"user","content":[{"type":"text","text":"BAD"},{"an odd key":1,"type":"text","text":"WORD"}]}]}`,
+		"a system's":      `{"system":[{"type":"text","text":"BAD"},{"type":"text","text":"WORD"}]}`,
+	} {
+		for guard, c := range map[string]*Chain{"http": chainOf(t, httpGuard(s.URL, "")), "deny": chainOf(t, Config{Kind: "deny", Patterns: []string{"BADWORD"}})} {
+			if _, _, _, err := c.Request([]byte(body), wire.Chat); err == nil {
+				t.Errorf("%s: %s lets it pass", name, guard)
+			}
+			c.Close()
+		}
+		c := chainOf(t, httpGuard(s.URL, "flag"))
+		if _, _, flags, err := c.Request([]byte(body), wire.Chat); len(flags) != 1 || err != nil {
+			t.Errorf("%s: %v %v", name, flags, err)
+		}
+		c.Close()
+	}
+	told = nil
+	c := chainOf(t, httpGuard(s.URL, ""))
+	defer c.Close()
+	if _, _, _, err := c.Request([]byte(`{"messages":[{"role":"system","content":"a"},{"role":"user","content":[{"type":"text","text":"b"},{"type":"text","text":"c"}]},{"role":"user","content":[{"type":"text","text":"d"}]}]}`), wire.Chat); err != nil {
+		t.Error(err)
+	}
+	if want := "system: a,user: b,user: c,user: d,user: bc"; strings.Join(told, ",") != want {
+		t.Errorf("it is told %q", told)
+	}
+}
+
+// What lies across parts is masked where it stands; what the server leaves as it is stays in its part.
+func TestRemoteMasksAcrossParts(t *testing.T) {
+	s := server(t, func(q question) string {
+		var texts []string
+		for i, text := range q.Texts {
+			if put := strings.NewReplacer("BADWORD", "<é>", "RUDE", "<r>", "ODD", "!ODD").Replace(text.Text); put != text.Text {
+				texts = append(texts, fmt.Sprintf(`{"index":%d,"text":%q}`, i, put))
+			}
+		}
+		if len(texts) == 0 {
+			return `{"verdict":"pass"}`
+		}
+		return `{"verdict":"match","texts":[` + strings.Join(texts, ",") + `]}`
+	})
+	c := chainOf(t, httpGuard(s.URL, "mask"))
+	defer c.Close()
+	for parts, want := range map[string]string{
+		`"a BAD","WORD b"`:          `"a <é>"," b"`,
+		`"RUDE BAD","WORD b"`:       `"<r> <é>"," b"`,
+		`"RUDE","x"`:                `"<r>","x"`,
+		`"é\u00e9 BA","DW","ORD é"`: `"é\u00e9 <é>",""," é"`,
+		`"BAD","WORD BAD","WORD"`:   `"<é> <é>","",""`,
+		`"O","DD"`:                  `"!O","DD"`,
+		`"aO","DD"`:                 `"a!O","DD"`,
+		`"x","y"`:                   `"x","y"`,
+	} {
+		texts := strings.Split(parts, ",")
+		body := func(texts []string) string {
+			return `{"messages":[{"role":"user","content":[{"type":"text","text":` + strings.Join(texts, `},{"type":"text","text":`) + `}]}]}`
+		}
+		out, _, _, err := c.Request([]byte(body(texts)), wire.Chat)
+		if string(out) != body(strings.Split(want, ",")) || err != nil {
+			t.Errorf("%v\n got %s\nwant %s", err, out, body(strings.Split(want, ",")))
+		}
+	}
+}
+
+func TestChange(t *testing.T) {
+	texts := []string{"", "a", "é", "è", "aé", "éa", "aéa", "aèa", "aa", "aaa", "中文", "中文", "中", "x中文y", "xy"}
+	for _, old := range texts {
+		for _, text := range texts {
+			from, to, put := change(old, text)
+			if got := old[:from] + put + old[to:]; got != text || !utf8.ValidString(old[:from]) || !utf8.ValidString(old[to:]) || !utf8.ValidString(put) {
+				t.Errorf("%q, %q: [%d:%d] %q", old, text, from, to, put)
+			}
+		}
 	}
 }

@@ -204,12 +204,12 @@ func (w *window) next(i int) (r rune, n int) {
 		return 0, 0
 	}
 	if raw[1] != 'u' {
-		return unescape(raw[1]), 2
+		return rune(wire.Unescape(raw[1])), 2
 	}
 	if len(raw) < 6 {
 		return 0, 0
 	}
-	r = hexRune(raw[2:6])
+	r = wire.HexRune(raw[2:6])
 	if !utf16.IsSurrogate(r) {
 		return r, 6
 	}
@@ -220,7 +220,7 @@ func (w *window) next(i int) (r rune, n int) {
 	case len(raw) == 6, len(raw) < 12 && raw[6] == '\\' && (len(raw) == 7 || raw[7] == 'u'):
 		return utf8.RuneError, 0 // its other half may follow
 	case len(raw) >= 12 && raw[6] == '\\' && raw[7] == 'u':
-		if r = utf16.DecodeRune(r, hexRune(raw[8:12])); r != utf8.RuneError {
+		if r = utf16.DecodeRune(r, wire.HexRune(raw[8:12])); r != utf8.RuneError {
 			return r, 12
 		}
 	}
@@ -234,7 +234,7 @@ func (w *window) inner(i int) (r rune, n int) {
 		return c, n
 	}
 	if c != 'u' {
-		return unescape(byte(c)), n
+		return rune(wire.Unescape(byte(c))), n
 	}
 	unit, m := w.unit(i + n)
 	if n += m; m == 0 {
@@ -277,39 +277,7 @@ func (w *window) unit(i int) (r rune, n int) {
 		digits[k] = byte(min(c, utf8.RuneSelf))
 		n += m
 	}
-	return hexRune(digits[:]), n
-}
-
-func unescape(c byte) rune {
-	switch c {
-	case 'n':
-		return '\n'
-	case 't':
-		return '\t'
-	case 'r':
-		return '\r'
-	case 'b':
-		return '\b'
-	case 'f':
-		return '\f'
-	}
-	return rune(c)
-}
-
-// hexRune reads four digits; what is none makes the character unreadable.
-func hexRune(digits []byte) (r rune) {
-	for _, c := range digits {
-		switch {
-		case c-'0' <= 9:
-			c -= '0'
-		case c|0x20-'a' <= 5:
-			c = c | 0x20 - 'a' + 10
-		default:
-			return utf8.RuneError
-		}
-		r = r<<4 | rune(c)
-	}
-	return r
+	return wire.HexRune(digits[:]), n
 }
 
 // at is where in raw the character at p of text stands, and whether a replacement there must bring its own quotes.

@@ -17,6 +17,7 @@ import (
 	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy/state"
 	"jarvis-gateway/proxy/wire"
+	"jarvis-gateway/router"
 )
 
 // Setup is what the private port works with.
@@ -30,15 +31,28 @@ type Setup struct {
 	Store   *state.Store
 	Gate    func() *policy.Gate             // the one in force
 	Tenants func() map[string]policy.Tenant // those of the configuration
-	Limits  func(tenant string) []Standing  // how a tenant's limits stand, with those of its teams and keys; "": the gateway's own
+	// Limits is how a tenant's limits stand, with those of its teams and keys; "": the gateway's own.
+	Limits func(ctx context.Context, tenant string) ([]Standing, error)
 
 	// Decode reads a body as strictly as the configuration is read. What is wrong is told line by line, "path: what is wrong",
 	// without a file's name.
 	Decode  func(body []byte, into any) error
 	Config  func() ([]byte, error) // what the configuration comes to, as YAML, secrets masked
-	Reload  func() error           // reads the configuration again; what is wrong is told line by line
-	Changed func()                 // takes in at once what the store has now
+	Reload  func(by string) error  // reads the configuration again; what is wrong is told line by line
+	Changed func() error           // takes in at once what the store has now; an error: nothing was taken in
 	Now     func() time.Time       // nil: the clock
+
+	Router func() *router.Router          // the one in force
+	Pools  func() map[string]*router.Pool // the replicas of the providers that have any
+	// Explain tells what would become of a request, without sending it. An error that a client may know is a *wire.Error.
+	Explain func(Question) (router.Explanation, error)
+
+	// InForce is the hash of the version of the configuration that is in force, and the pin that made it so, if one did.
+	InForce func() (sha256 string, pin state.Pin)
+	// Rollback has a version go in place of the files, and Unpin the files again, for every gateway. The errors are Refused,
+	// ErrNotPinned and the store's own.
+	Rollback func(ctx context.Context, version int64, by string) error
+	Unpin    func(ctx context.Context, by string) error
 }
 
 // Server answers on the private port.

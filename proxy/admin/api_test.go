@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -19,11 +20,11 @@ import (
 // A walk through everything that the API does. Each answer is held to the document, and each operation must be met.
 func TestWalk(t *testing.T) {
 	s := newStage(t, func(setup *Setup) {
-		setup.Limits = func(tenant string) []Standing {
+		setup.Limits = func(_ context.Context, tenant string) ([]Standing, error) {
 			return []Standing{
 				{ID: "tenant/acme/spend/d", Tenant: tenant, Unit: "spend", Text: "$50/d", Limit: 50_000_000_000, Used: 1_250_000_000, Held: 1, Free: 48_749_999_999, Reset: time.Now()},
 				{ID: "tenant/acme/key/ci/requests/m", Tenant: tenant, Key: "ci", Unit: "requests", Text: "600/m", Limit: 600, Used: 2, Free: 598},
-			}
+			}, nil
 		}
 	})
 	made := s.must("POST", "/tenants", `{"name":"acme","models":["chat","openai/*"],"teams":{"ops":{"limits":{"requests":["5/s","100/m"]}}},
@@ -76,6 +77,20 @@ func TestWalk(t *testing.T) {
 		t.Error(got.body)
 	}
 	s.must("POST", "/config/reload", "")
+	s.keepVersions()
+	for _, path := range []string{"/config/versions", "/config/versions/1", "/config/diff"} {
+		s.must("GET", path, "")
+	}
+	s.must("POST", "/config/rollback", `{"version":1}`)
+	s.must("POST", "/config/unpin", "")
+	s.must("POST", "/targets/force", `{"model":"chat","provider":"openai","state":"open"}`)
+	s.must("GET", "/rollouts", "")
+	s.must("POST", "/rollouts/set", `{"model":"chat","halt":true}`)
+	s.must("POST", "/route/explain", `{"body":{"model":"chat"}}`)
+	s.must("GET", "/targets", "")
+	s.must("POST", "/pools/drain", `{"provider":"gpu","replica":"http://10.0.0.1:8000"}`)
+	s.must("POST", "/pools/undrain", `{"provider":"gpu","replica":"http://10.0.0.1:8000"}`)
+	s.must("GET", "/pools", "")
 	s.must("DELETE", "/tenants/acme", "")
 	s.want(s.owner("GET", "/tenants/acme", ""), 404, "not_found", "")
 	s.must("GET", "/audit", "")
@@ -368,7 +383,7 @@ func TestProbesAndMetrics(t *testing.T) {
 
 func TestReload(t *testing.T) {
 	s := newStage(t, func(setup *Setup) {
-		setup.Reload = func() error {
+		setup.Reload = func(string) error {
 			return errors.New("models.chat.targets[0].provider: unknown provider \"x\"\nlimits: bad")
 		}
 	})

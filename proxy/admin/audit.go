@@ -50,8 +50,8 @@ func listAudit(c *call) error {
 	return nil
 }
 
-// auditFilter reads what is asked for. All but super admins see their own tenant's audit, and nothing of an earlier tenant that
-// had its name.
+// auditFilter reads what is asked for. All but super admins see their own tenant's audit, or their team's part of it, and nothing
+// of an earlier tenant that had its name.
 func (c *call) auditFilter() (f state.Filter, err error) {
 	q := c.r.URL.Query()
 	f = state.Filter{Tenant: q.Get("tenant"), Actor: q.Get("actor"), Action: q.Get("action"), Kind: state.Kind(q.Get("kind"))}
@@ -76,12 +76,8 @@ func (c *call) auditFilter() (f state.Filter, err error) {
 		}
 	}
 	if !c.who.super() {
-		made, err := c.made(f.Tenant)
-		if err != nil {
+		if err := c.confine(&f); err != nil {
 			return f, err
-		}
-		if f.Since.Before(made) {
-			f.Since = made
 		}
 	}
 	var after string
@@ -94,17 +90,30 @@ func (c *call) auditFilter() (f state.Filter, err error) {
 	return f, nil
 }
 
-// made is when a tenant was made; of one in the configuration nobody knows.
-func (c *call) made(tenant string) (time.Time, error) {
+// confine leaves of a tenant's audit what its admin may see: nothing of before it was made, which of one in the configuration
+// nobody knows; and of his team, where he has one, what its keys did and what was done to them.
+func (c *call) confine(f *state.Filter) error {
 	d, err := c.directory()
 	if err != nil {
-		return time.Time{}, err
+		return err
 	}
-	stored, _, err := c.tenant(&d, tenant)
-	if err != nil || stored == nil {
-		return time.Time{}, err
+	stored, _, err := c.tenant(&d, f.Tenant)
+	if err != nil {
+		return err
 	}
-	return stored.Created, nil
+	if stored != nil && f.Since.Before(stored.Created) {
+		f.Since = stored.Created
+	}
+	if c.who.team() == "" {
+		return nil
+	}
+	f.Keys = []string{c.who.name}
+	for _, k := range c.keys(&d, f.Tenant) { // also of revoked ones, as long as they are listed
+		if k.Team == c.who.team() {
+			f.Keys = append(f.Keys, f.Tenant+"/"+k.Name)
+		}
+	}
+	return nil
 }
 
 // exportAudit writes every entry that is asked for, one a line.

@@ -30,22 +30,31 @@ type object map[string]any
 
 // readObject reads a request's body. No body at all is an empty object.
 func readObject(r *http.Request) (object, error) {
-	raw, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
+	raw, err := readBody(r, maxBody)
+	if err != nil || len(raw) == 0 {
+		return object{}, err
+	}
+	return parseObject(raw)
+}
+
+// readBody reads JSON of so many bytes at most, which may be none.
+func readBody(r *http.Request, most int64) ([]byte, error) {
+	raw, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, most))
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		return nil, &wire.Error{Status: 413, Type: wire.TypeInvalid, Code: "request_too_large", Message: fmt.Sprintf("The body is larger than %d bytes.", maxBody)}
+		return nil, &wire.Error{Status: 413, Type: wire.TypeInvalid, Code: "request_too_large", Message: fmt.Sprintf("The body is larger than %d bytes.", most)}
 	}
 	if err != nil {
 		return nil, wire.Invalid("", "The body could not be read.")
 	}
 	if len(raw) == 0 {
-		return object{}, nil
+		return nil, nil
 	}
 	// A page in a browser can send other types to any address without asking, this one not.
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/json" && kind != "application/merge-patch+json" {
 		return nil, &wire.Error{Status: 415, Type: wire.TypeInvalid, Code: "unsupported_media_type", Message: "Send the body with Content-Type: application/json."}
 	}
-	return parseObject(raw)
+	return raw, nil
 }
 
 // parseObject is strict: JSON readers disagree on repeated keys, so none may stand twice.

@@ -105,35 +105,37 @@ func (c *call) open() (tenant string, keys []key, err error) {
 	return tenant, keys, nil
 }
 
-// find is the key of the path, by its id or its name: of several that had the name, the one that has it now, or the last.
-func (c *call) find(keys []key) (*key, error) {
+// find is the key of the path, by its id or its name, among its tenant's: of several that had the name, the one that has it
+// now, or the last.
+func (c *call) find() (found *key, keys []key, err error) {
+	if _, keys, err = c.open(); err != nil {
+		return nil, nil, err
+	}
 	asked := c.r.PathValue("key")
-	var found *key
 	for i := range keys {
 		k := &keys[i]
 		if k.id() == asked {
-			return k, nil
+			return k, keys, nil
 		}
 		if k.Name == asked && (found == nil || found.status(c.Now()) != "active") {
 			found = k
 		}
 	}
 	if found == nil {
-		return nil, notFound("key", asked)
+		return nil, nil, notFound("key", asked)
 	}
-	return found, nil
+	return found, keys, nil
 }
 
-// changeable is the key of the path, if the caller may change it here.
-func (c *call) changeable(keys []key) (*key, error) {
-	k, err := c.find(keys)
-	switch {
+// changeable is find for a key that the caller may change here.
+func (c *call) changeable() (k *key, keys []key, err error) {
+	switch k, keys, err = c.find(); {
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	case k.configured:
-		return nil, conflict("configured", "", "The key "+k.Name+" stands in the configuration file. Change it there; the gateway takes it in by itself.")
+		return nil, nil, conflict("configured", "", "The key "+k.Name+" stands in the configuration file. Change it there; the gateway takes it in by itself.")
 	}
-	return k, c.covers(k.Role)
+	return k, keys, c.covers(k.Role)
 }
 
 // covers refuses to touch a key that may more than the caller: he would have what he was not given.
@@ -170,11 +172,7 @@ func listKeys(c *call) error {
 }
 
 func showKey(c *call) error {
-	_, keys, err := c.open()
-	if err != nil {
-		return err
-	}
-	k, err := c.find(keys)
+	k, _, err := c.find()
 	if err != nil {
 		return err
 	}
@@ -226,7 +224,6 @@ func createKey(c *call) error {
 	if err := c.Store.AddKey(c.r.Context(), *next.Key, declared, c.entry("key.create", tenant, next.Name, nil, next.said(c.Now()))); err != nil {
 		return storeError(err)
 	}
-	c.Changed()
 	return c.hand(next, secret, nil)
 }
 
@@ -255,8 +252,10 @@ func (c *call) newKey(tenant string, o object) (*key, error) {
 	}
 	check := policy.StoredKey{ID: "new", Tenant: tenant, Name: body.Name, Team: body.Team, Role: body.Role, Limits: body.Limits}
 	if err := c.Gate().CheckKey(check); err != nil {
-		c.Changed() // another replica may have made the tenant or the team a moment ago
-		if err = c.Gate().CheckKey(check); err != nil {
+		if err := c.Changed(); err != nil { // another replica may have made the tenant or the team a moment ago
+			return nil, storeError(err)
+		}
+		if err := c.Gate().CheckKey(check); err != nil {
 			return nil, invalid(err)
 		}
 	}
@@ -293,8 +292,9 @@ func (k *key) said(now time.Time) object {
 	return v
 }
 
-// hand gives out a new key, this once.
+// hand gives out a new key, this once: also where it is not in force yet, as nobody could show it later.
 func (c *call) hand(k *key, secret wire.Secret, previous *key) error {
+	pending := c.takeIn()
 	k.Created = c.Now()
 	v := k.view(c.Now())
 	v["key"] = secret.Reveal()
@@ -302,6 +302,11 @@ func (c *call) hand(k *key, secret wire.Secret, previous *key) error {
 	if previous != nil {
 		v["previous"] = previous.id()
 		v["previous_until"] = stamp(previous.Expires)
+	}
+	if pending != nil {
+		c.Log.Error("a new key is not in force yet", "request_id", c.w.Header().Get(requestID), "cause", pending.Error())
+		v["warning"] = "Keep the key now: it is not stored, and nobody can show it again. It does not work yet, and one that it replaces works on: " +
+			"the gateway cannot read its state store. It takes the key in by itself as soon as it can."
 	}
 	write(c.w, http.StatusCreated, v)
 	return nil
@@ -319,11 +324,7 @@ const (
 )
 
 func rotateKey(c *call) error {
-	tenant, keys, err := c.open()
-	if err != nil {
-		return err
-	}
-	old, err := c.changeable(keys)
+	old, _, err := c.changeable()
 	if err != nil {
 		return err
 	}
@@ -338,10 +339,9 @@ func rotateKey(c *call) error {
 	}
 	before, after := old.said(c.Now()), next.said(c.Now())
 	after["previous"], after["previous_until"] = old.id(), stamp(until)
-	if err := c.Store.RotateKey(c.r.Context(), old.ID, *next.Key, until, c.entry("key.rotate", tenant, old.Name, before, after)); err != nil {
+	if err := c.Store.RotateKey(c.r.Context(), old.ID, *next.Key, until, c.entry("key.rotate", old.Tenant, old.Name, before, after)); err != nil {
 		return storeError(err)
 	}
-	c.Changed()
 	old.Expires = until
 	return c.hand(next, secret, old)
 }
@@ -373,11 +373,7 @@ func (c *call) successor(old *key) (next *key, overlap time.Duration, err error)
 }
 
 func expireKey(c *call) error {
-	tenant, keys, err := c.open()
-	if err != nil {
-		return err
-	}
-	k, err := c.changeable(keys)
+	k, _, err := c.changeable()
 	if err != nil {
 		return err
 	}
@@ -395,21 +391,19 @@ func expireKey(c *call) error {
 	}
 	before := k.said(c.Now())
 	k.Expires = until
-	if err := c.Store.ExpireKey(c.r.Context(), k.ID, until, c.entry("key.expire", tenant, k.Name, before, k.said(c.Now()))); err != nil {
+	if err := c.Store.ExpireKey(c.r.Context(), k.ID, until, c.entry("key.expire", k.Tenant, k.Name, before, k.said(c.Now()))); err != nil {
 		return storeError(err)
 	}
-	c.Changed()
+	if err := c.takeIn(); err != nil {
+		return err
+	}
 	write(c.w, http.StatusOK, k.view(c.Now()))
 	return nil
 }
 
 // revokeKey ends a key and, when it is called by its name, also those of the name that were rotated and still work.
 func revokeKey(c *call) error {
-	tenant, keys, err := c.open()
-	if err != nil {
-		return err
-	}
-	k, err := c.changeable(keys)
+	k, keys, err := c.changeable()
 	if err != nil {
 		return err
 	}
@@ -420,20 +414,22 @@ func revokeKey(c *call) error {
 		}
 	}
 	for _, k := range ending {
-		if err := c.revoke(tenant, k); err != nil {
+		if err := c.revoke(k); err != nil {
 			return err
 		}
 	}
-	c.Changed()
+	if err := c.takeIn(); err != nil {
+		return err
+	}
 	write(c.w, http.StatusOK, k.view(c.Now()))
 	return nil
 }
 
-func (c *call) revoke(tenant string, k *key) error {
+func (c *call) revoke(k *key) error {
 	if err := c.covers(k.Role); err != nil {
 		return err
 	}
 	before := k.said(c.Now())
 	k.Revoked = cmp.Or(k.Revoked, c.Now())
-	return storeError(c.Store.RevokeKey(c.r.Context(), k.ID, c.entry("key.revoke", tenant, k.Name, before, k.said(c.Now()))))
+	return storeError(c.Store.RevokeKey(c.r.Context(), k.ID, c.entry("key.revoke", k.Tenant, k.Name, before, k.said(c.Now()))))
 }

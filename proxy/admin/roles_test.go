@@ -29,6 +29,19 @@ GET /roles                                    Y           y            n        
 GET /whoami                                   Y           Y            Y         Y        Y      Y       Y      -
 GET /config                                   Y           n            n         n        n      n       n      -
 POST /config/reload                           Y           n            n         n        n      n       n      -
+GET /config/versions                          Y           n            n         n        n      n       n      -
+GET /config/versions/{version}                Y           n            n         n        n      n       n      -
+GET /config/diff                              Y           n            n         n        n      n       n      -
+POST /config/rollback                         Y           n            n         n        n      n       n      -
+POST /config/unpin                            Y           n            n         n        n      n       n      -
+GET /targets                                  Y           n            n         n        n      n       n      -
+POST /targets/force                           Y           n            n         n        n      n       n      -
+GET /pools                                    Y           n            n         n        n      n       n      -
+POST /pools/drain                             Y           n            n         n        n      n       n      -
+POST /pools/undrain                           Y           n            n         n        n      n       n      -
+GET /rollouts                                 Y           n            n         n        n      n       n      -
+POST /rollouts/set                            Y           n            n         n        n      n       n      -
+POST /route/explain                           Y           n            n         n        n      n       n      -
 GET /openapi.json                             Y           Y            Y         Y        Y      Y       Y      -
 GET /metrics                                  Y           n            n         n        n      n       n      -
 GET /debug/pprof/symbol                       Y           n            n         n        n      n       n      -
@@ -41,6 +54,12 @@ var mayBodies = map[string]string{
 	"POST /tenants/{tenant}/keys":              `{"name":"fresh"}`,
 	"PATCH /tenants/{tenant}/keys/{key}":       `{"expires":"2099-01-01"}`,
 	"POST /tenants/{tenant}/keys/{key}/rotate": `{}`,
+	"POST /config/rollback":                    `{"version":1}`,
+	"POST /targets/force":                      `{"model":"chat","provider":"openai","state":"auto"}`,
+	"POST /pools/drain":                        `{"provider":"gpu","replica":"http://10.0.0.1:8000"}`,
+	"POST /pools/undrain":                      `{"provider":"gpu","replica":"http://10.0.0.1:8000"}`,
+	"POST /rollouts/set":                       `{"model":"chat","percent":20}`,
+	"POST /route/explain":                      `{"body":{"model":"chat"}}`,
 }
 
 // Every role at every route, with the role's own tenant and with another. A route without a row fails.
@@ -59,6 +78,7 @@ func TestRolesAndRoutes(t *testing.T) {
 	}
 	keys, s := map[string]string{}, newStage(t, inMemory(t))
 	s.must("POST", "/tenants", `{"name":"own"}`)
+	s.keepVersions()
 	for _, role := range roles[:len(roles)-1] {
 		keys[role] = s.newKey("own", role, role)
 	}
@@ -106,7 +126,7 @@ func (s *stage) cell(row, may, key, tenant string, n int) {
 	} else {
 		path = prefix + path
 	}
-	got := s.as(key, method, strings.NewReplacer("{tenant}", tenant, "{key}", victim).Replace(path)+query, body)
+	got := s.as(key, method, strings.NewReplacer("{tenant}", tenant, "{key}", victim, "{version}", "1").Replace(path)+query, body)
 	names := strings.Contains(path, "{tenant}") || query != ""
 	want := map[string]int{"-": 401, "n": 403, "y": 200, "Y": 200}[may]
 	if may == "y" && names && tenant != "own" {

@@ -12,7 +12,6 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"jarvis-gateway/policy"
-	"jarvis-gateway/proxy/state"
 	"jarvis-gateway/proxy/wire"
 )
 
@@ -59,7 +58,10 @@ func listLimits(c *call) error {
 			return err
 		}
 	}
-	standings := c.Limits(tenant)
+	standings, err := c.Limits(c.r.Context(), tenant)
+	if err != nil {
+		return err
+	}
 	slices.SortFunc(standings, func(a, b Standing) int { return cmp.Compare(a.ID, b.ID) })
 	var rows []view
 	for i := range standings {
@@ -134,11 +136,8 @@ func showConfig(c *call) error {
 }
 
 func reload(c *call) error {
-	err := c.Reload()
-	outcome := object{"reloaded": err == nil}
-	e := c.entry("config.reload", "", "", nil, outcome)
-	e.Kind = state.ConfigChange
-	c.Store.Record(e)
+	err := c.Reload(c.who.name)
+	c.configChange("config.reload", object{"reloaded": err == nil})
 	if err != nil {
 		e := invalid(err).(*wire.Error)
 		e.Code, e.Message = "config_invalid", "The configuration was not reloaded; the one before stays in force. "+e.Message

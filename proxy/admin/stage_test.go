@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,7 @@ import (
 
 	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy/state"
+	"jarvis-gateway/router"
 )
 
 const adminKey = "admin-secret-0123456789"
@@ -94,9 +96,25 @@ func newStage(t testing.TB, change ...func(*Setup)) *stage {
 	s.setup = Setup{
 		Key: adminKey, Metrics: metrics, Ready: func() error { return nil }, Log: slog.New(slog.NewTextHandler(s.log, nil)),
 		Store: store, Gate: func() *policy.Gate { return s.gate }, Tenants: func() map[string]policy.Tenant { return tenants },
-		Limits: func(string) []Standing { return nil }, Decode: decodeStrictly, Changed: s.learn,
-		Config: func() ([]byte, error) { return []byte("server: {admin_key: '***'}\n"), nil }, Reload: func() error { return nil },
+		Limits: func(context.Context, string) ([]Standing, error) { return nil, nil }, Decode: decodeStrictly, Changed: s.learn,
+		Config: func() ([]byte, error) { return []byte("server: {admin_key: '***'}\n"), nil }, Reload: func(string) error { return nil },
+		InForce:  func() (string, state.Pin) { return "sha of two", state.Pin{} },
+		Rollback: func(context.Context, int64, string) error { return nil }, Unpin: func(context.Context, string) error { return nil },
 	}
+	routes, err := router.New(router.Setup{Models: map[string]router.Model{
+		"chat": {Targets: []router.TargetConfig{{Provider: "openai", Model: "gpt"}, {Provider: "azure", Model: "gpt"}}, Rollout: router.Rollout{To: "lab", Steps: []float64{10, 50, 100}}},
+		"lab":  {Targets: []router.TargetConfig{{Provider: "openai", Model: "gpt-next"}}}},
+		Providers: []string{"azure", "openai"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.setup.Router = func() *router.Router { return routes }
+	s.setup.Explain = func(q Question) (router.Explanation, error) { return explained(routes, q) }
+	pool := router.NewPool(router.PoolConfig{}, time.Now())
+	if err := pool.Set(time.Now(), []string{"http://10.0.0.1:8000", "http://10.0.0.2:8000"}); err != nil {
+		t.Fatal(err)
+	}
+	s.setup.Pools = func() map[string]*router.Pool { return map[string]*router.Pool{"gpu": pool} }
 	for _, c := range change {
 		c(&s.setup)
 	}
@@ -144,7 +162,7 @@ func listed(v any) any {
 }
 
 // learn does what the gateway does when the store has changed.
-func (s *stage) learn() {
+func (s *stage) learn() error {
 	d, err := s.setup.Store.Directory(s.Context())
 	if err != nil {
 		s.Error(err)
@@ -168,6 +186,7 @@ func (s *stage) learn() {
 	if err := s.gate.Learn(known); err != nil {
 		s.setup.Log.Error("left out", "cause", err.Error())
 	}
+	return nil
 }
 
 // answer is what the private port said.

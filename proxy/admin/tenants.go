@@ -208,7 +208,9 @@ func createTenant(c *call) error {
 
 // answerChanged takes a change in and shows the tenant as it is now.
 func (c *call) answerChanged(status int, name string) error {
-	c.Changed()
+	if err := c.takeIn(); err != nil {
+		return err
+	}
 	d, err := c.directory()
 	if err != nil {
 		return err
@@ -243,18 +245,11 @@ func changeTenant(c *call) error {
 	}
 	c.changing.Lock()
 	defer c.changing.Unlock()
-	d, err := c.directory()
+	t, keys, err := c.changeableTenant(name, expected)
 	if err != nil {
 		return err
 	}
-	t, err := c.storedOnly(&d, name)
-	if err != nil {
-		return err
-	}
-	if expected != "" && expected != revision(t) {
-		return changedMeanwhile()
-	}
-	if err := c.revise(t, patch, d.Keys); err != nil {
+	if err := c.revise(t, patch, keys); err != nil {
 		return err
 	}
 	return c.answerChanged(http.StatusOK, name)
@@ -274,22 +269,31 @@ func (c *call) own(patch object) error {
 	return nil
 }
 
-// expectedRevision is what a change builds on, "" for whatever there is.
+// expectedRevision is what a change builds on, as its header or its body says; "" for whatever there is.
 func expectedRevision(r *http.Request, patch object) (string, error) {
 	expected, err := patch.take("revision")
-	if header := r.Header.Get("If-Match"); header != "" && header != "*" && err == nil {
-		expected = strings.Trim(header, `"`)
+	if header := r.Header.Get("If-Match"); header != "*" {
+		expected = cmp.Or(strings.Trim(header, `"`), expected)
 	}
 	return expected, err
 }
 
-// storedOnly is a tenant that can be changed here.
-func (c *call) storedOnly(d *state.Directory, name string) (*state.Tenant, error) {
-	t, configured, err := c.tenant(d, name)
-	if err == nil && configured != nil {
-		err = conflict("configured", "", "The tenant "+name+" stands in the configuration file. Change it there; the gateway takes it in by itself.")
+// changeableTenant is a tenant that can be changed here, if it is what the change builds on, and the keys that there are.
+func (c *call) changeableTenant(name, expected string) (*state.Tenant, []state.Key, error) {
+	d, err := c.directory()
+	if err != nil {
+		return nil, nil, err
 	}
-	return t, err
+	t, configured, err := c.tenant(&d, name)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case configured != nil:
+		return nil, nil, conflict("configured", "", "The tenant "+name+" stands in the configuration file. Change it there; the gateway takes it in by itself.")
+	case expected != "" && expected != revision(t):
+		return nil, nil, changedMeanwhile()
+	}
+	return t, d.Keys, nil
 }
 
 // revise makes a change of what is said of a tenant.
@@ -325,18 +329,15 @@ func (c *call) revise(t *state.Tenant, patch object, keys []state.Key) error {
 
 func deleteTenant(c *call) error {
 	name := c.r.PathValue("tenant")
+	expected, err := expectedRevision(c.r, object{})
+	if err != nil {
+		return err
+	}
 	c.changing.Lock()
 	defer c.changing.Unlock()
-	d, err := c.directory()
+	t, _, err := c.changeableTenant(name, expected)
 	if err != nil {
 		return err
-	}
-	t, err := c.storedOnly(&d, name)
-	if err != nil {
-		return err
-	}
-	if expected := strings.Trim(c.r.Header.Get("If-Match"), `"`); expected != "" && expected != "*" && expected != revision(t) {
-		return changedMeanwhile()
 	}
 	before, err := c.plain(t)
 	if err != nil { // what makes no sense can be deleted all the same
@@ -345,9 +346,22 @@ func deleteTenant(c *call) error {
 	if err := c.Store.DeleteTenant(c.r.Context(), name, c.entry("tenant.delete", name, name, before, nil)); err != nil {
 		return storeError(err)
 	}
-	c.Changed()
+	if err := c.takeIn(); err != nil {
+		return err
+	}
 	write(c.w, http.StatusOK, view{"object": "tenant", "name": name, "deleted": true})
 	return nil
+}
+
+// takeIn puts in force here what was stored. Where that fails nobody may be told that it is in force: a key that was revoked
+// works on.
+func (c *call) takeIn() error {
+	err := c.Changed()
+	if err == nil {
+		return nil
+	}
+	return wire.Server(503, "state_unavailable",
+		"The change is stored, but not in force yet: the gateway cannot read its state store. It takes the change in by itself as soon as it can.", err)
 }
 
 // storeError words what the store refuses, and what it cannot do now.

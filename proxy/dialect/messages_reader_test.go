@@ -16,9 +16,31 @@ import (
 type message struct {
 	ID, Model    string
 	Content      []map[string]json.RawMessage
-	StopReason   *string         `json:"stop_reason"`
-	StopSequence *string         `json:"stop_sequence"`
-	Usage        json.RawMessage `json:"usage"`
+	StopReason   *string `json:"stop_reason"`
+	StopSequence *string `json:"stop_sequence"`
+	StopDetails  struct {
+		Explanation string
+	} `json:"stop_details"`
+	Usage json.RawMessage `json:"usage"`
+}
+
+// tier is the service tier that the answer was served in, in OpenAI's words.
+func (m *message) tier(t *testing.T) string {
+	t.Helper()
+	var u struct {
+		Tier string `json:"service_tier"`
+	}
+	if err := json.Unmarshal(m.Usage, &u); err != nil {
+		t.Fatal(err)
+	}
+	switch u.Tier {
+	case "", "not_available":
+		return ""
+	case "standard":
+		return "default"
+	}
+	t.Fatalf("a tier that this test does not know: %q", u.Tier)
+	return ""
 }
 
 type messageEvent struct {
@@ -175,7 +197,7 @@ func TestMessagesReaderRecordings(t *testing.T) {
 				if err := json.Unmarshal(rec.whole, &m); err != nil {
 					t.Fatal(err)
 				}
-				want = &Answer{ID: m.ID, Model: m.Model, Stop: messagesStop(*m.StopReason)}
+				want = &Answer{ID: m.ID, Model: m.Model, Stop: messagesStop(*m.StopReason), Tier: m.tier(t), Refused: m.StopDetails.Explanation}
 				addUsage(want, m.Usage)
 				for _, b := range m.Content {
 					want.Blocks = append(want.Blocks, blockOf(t, b))
@@ -184,7 +206,6 @@ func TestMessagesReaderRecordings(t *testing.T) {
 				if got, err = (&messagesReader{}).Whole(rec.whole); err != nil {
 					t.Fatal(err)
 				}
-				got.Tier, got.Refused = "", ""
 			} else {
 				events, err := play(t, &messagesReader{}, rec.events)
 				if strings.HasPrefix(rec.name, "spliced-message-start") {

@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -406,11 +407,12 @@ func checkAnswer(t *testing.T, object gjson.Result, a *Answer) {
 		t.Errorf("the answer is %s, expected %s", g, w)
 	}
 	if usage := object.Get("usage"); usage.Exists() || a.Usage != (wire.Usage{}) {
-		want := a.Usage
-		want.Tier = 0 // told beside the usage
-		if u := wire.ReadUsage([]byte(usage.Raw)); u != want {
+		if u := wire.ReadUsage([]byte(usage.Raw)); u != a.Usage {
 			t.Errorf("usage is %+v, expected %+v", u, a.Usage)
 		}
+	}
+	if got, want := object.Get("service_tier").Str, cmp.Or(a.Tier, "default"); got != want {
+		t.Errorf("the tier is %q, expected %q", got, want)
 	}
 }
 

@@ -68,10 +68,13 @@ func (c *Client) anthropicError(status int, kind, message string, head *fasthttp
 	if known := anthropicStatus[kind]; known != 0 && (!invalid || status < 400 || status > 499) {
 		status = known
 	}
-	if invalid && ofAccount(message) {
+	account := invalid && ofAccount(message)
+	if account {
 		status = 402
 	}
-	return c.blame(status, message, head, cause)
+	e := c.blame(status, message, head, cause)
+	e.Key = e.Key || account // it holds for all requests, until the operator pays
+	return e
 }
 
 // ofAccount tells complaints about the operator's account, which Anthropic words as errors of the request.
@@ -86,7 +89,7 @@ func (c *Client) blame(status int, message string, head *fasthttp.ResponseHeader
 	var e *wire.Error
 	switch {
 	case status == 401 || status == 402 || status == 403 || status == 407:
-		return authRefused(cause)
+		return c.notLetIn(status, cause)
 	case status == 408 || status == 504:
 		return failed(&timeoutError{cause})
 	case status == 429:

@@ -146,7 +146,9 @@ func (a *awsCredentials) fly() {
 		a.held.Store(hold(creds, now))
 		a.rest.Store(now.Add(restAfterLoad).UnixNano())
 	} else {
-		a.failure, a.failedAt = authRefused(fmt.Errorf("credentials: %s", hideTokens([]byte(err.Error())))), now
+		refused := authRefused(fmt.Errorf("credentials: %s", hideTokens([]byte(err.Error()))))
+		refused.Key = true
+		a.failure, a.failedAt = refused, now
 		a.rest.Store(now.Add(restAfterLoad).UnixNano())
 		a.extend(now)
 	}

@@ -31,7 +31,7 @@ func (c *Client) capName(call *Call) string {
 	switch {
 	case c.cfg.Kind == "vllm", c.cfg.APIVersion != "" && c.cfg.APIVersion < "2024-09": // azure's versions are dates
 		return "max_tokens"
-	case c.cfg.Kind == "openai" && !strings.HasSuffix(c.hosts[0].base.Hostname(), "openai.com"):
+	case c.cfg.Kind == "openai" && !strings.HasSuffix(c.host.base.Hostname(), "openai.com"):
 		return dialect.CapName(call.Model)
 	}
 	return "max_completion_tokens"

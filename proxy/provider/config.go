@@ -21,7 +21,7 @@ type Config struct {
 	APIVersion string            `yaml:"api_version,omitempty" jsonschema_description:"azure: the api-version of every call; leave it out for the v1 API"`
 	Region     string            `yaml:"region,omitempty" jsonschema_description:"bedrock: the AWS region; default: AWS_REGION, AWS_DEFAULT_REGION or the profile's"`
 	Profile    string            `yaml:"profile,omitempty" jsonschema_description:"bedrock: the profile of the AWS configuration files; default: AWS_PROFILE"`
-	Replicas   []string          `yaml:"replicas,omitempty" jsonschema_description:"vllm: the base URLs of equal servers, in place of base_url"`
+	Replicas   Replicas          `yaml:"replicas,omitempty" jsonschema_description:"vllm: the base URLs of equal servers, in place of base_url: a list, a file or a name in the DNS"`
 	Headers    map[string]string `yaml:"headers,omitempty" jsonschema_description:"headers added to every call, e.g. OpenAI-Organization"`
 	CA         string            `yaml:"ca,omitempty" jsonschema_description:"PEM file with the certificate authorities to trust in place of the system's"`
 	Proxy      string            `yaml:"proxy,omitempty" jsonschema_description:"HTTP proxy for this provider; default: HTTP_PROXY, HTTPS_PROXY and NO_PROXY; 'none' connects directly"`
@@ -29,19 +29,27 @@ type Config struct {
 	Unsupported string `yaml:"unsupported,omitempty" jsonschema:"enum=refuse,enum=drop" jsonschema_description:"what becomes of what the provider's dialect cannot carry: refuse the request (default), or drop the field and name it in the header X-Jarvis-Warning"`
 	Responses   string `yaml:"responses,omitempty" jsonschema:"enum=auto,enum=native,enum=chat" jsonschema_description:"openai, azure, vllm: whether the Responses API is the provider's own (native) or made of chat completions (chat); auto (default) tries the provider's and notices when there is none"`
 	FetchURLs   bool   `yaml:"fetch_urls,omitempty" jsonschema_description:"bedrock: fetch images and documents that requests name by a public http(s) URL; else such requests are refused"`
-	MaxConns    int    `yaml:"max_conns,omitempty" jsonschema:"minimum=1" jsonschema_description:"connections at once to one base URL, default 16384"`
+	// How a pool of equal servers is looked after.
+	Probe       Probe `yaml:"probe,omitempty" jsonschema_description:"vllm: how replicas are asked whether they are well; with replicas on by default"`
+	Scrape      Every `yaml:"scrape,omitempty" jsonschema_description:"vllm: how often replicas' /metrics are read; default 1s with replicas, else off"`
+	SlowStart   Every `yaml:"slow_start,omitempty" jsonschema_description:"vllm: how long a new or returning replica takes to get its full share; default 30s"`
+	MaxInFlight int   `yaml:"max_in_flight,omitempty" jsonschema:"minimum=1" jsonschema_description:"vllm: requests at all replicas at once, of one gateway process; the others wait in line; default: no bound"`
+	Queue       Queue `yaml:"queue,omitempty" jsonschema_description:"vllm: the line in front of max_in_flight"`
+	MaxConns    int   `yaml:"max_conns,omitempty" jsonschema:"minimum=1" jsonschema_description:"connections at once to one base URL, default 16384"`
 }
 
 // bases checks where the provider is.
 func (cfg Config) bases(k kind) ([]*url.URL, error) {
 	list, field := []string{cmp.Or(cfg.BaseURL, k.base)}, "base_url"
-	if len(cfg.Replicas) > 0 {
-		if cfg.Kind != "vllm" || cfg.BaseURL != "" {
-			return nil, errors.New("replicas: only for kind vllm, and in place of base_url")
-		}
-		list, field = cfg.Replicas, "replicas"
+	errs := cfg.checkPool()
+	switch r := cfg.Replicas; {
+	case r.DNS != "":
+		list, field = []string{r.DNS}, "replicas.dns"
+	case r.File != "":
+		list = nil
+	case len(r.List) > 0:
+		list, field = r.List, "replicas"
 	}
-	var errs []error
 	if cfg.APIVersion != "" && cfg.Kind != "azure" {
 		errs = append(errs, errors.New("api_version: only for kind azure"))
 	}
@@ -71,12 +79,12 @@ func (cfg Config) bases(k kind) ([]*url.URL, error) {
 		if field == "replicas" {
 			where = fmt.Sprintf("replicas[%d]", i)
 		}
-		u, err := url.Parse(s)
+		u, err := baseURL(s)
 		switch {
 		case s == "":
 			err = fmt.Errorf("%s: must be set for kind %s", where, cfg.Kind)
-		case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
-			err = fmt.Errorf("%s: expected http://host[:port][/path] or https://..., without user, query or fragment", where)
+		case err != nil:
+			err = fmt.Errorf("%s: %w", where, err)
 		}
 		errs = append(errs, err)
 		bases = append(bases, u)

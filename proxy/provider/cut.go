@@ -205,12 +205,16 @@ func (r *relay) appendMessageEnd(dst, data []byte) []byte {
 	return append(dst, "}}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"...)
 }
 
-// promptTokens is the prompt as the caller has estimated it, or roughly.
+// promptTokens is the prompt as the caller has counted it, or takes it, or roughly.
 func (call *Call) promptTokens() int64 {
-	if call.Prompt == 0 && call.Body != nil {
-		return scaled(call.vocabulary(), int64(tokens.EstimateJSON(call.Body.Raw())))
+	n := call.Prompt
+	if n == 0 && call.Meter != nil {
+		n = call.Meter.Prompt()
 	}
-	return call.Prompt
+	if n == 0 && call.Body != nil {
+		n = scaled(call.vocabulary(), int64(tokens.EstimateJSON(call.Body.Raw())))
+	}
+	return n
 }
 
 // stop ends a translated stream behind the event that was taken last.

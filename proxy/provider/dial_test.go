@@ -204,29 +204,30 @@ func TestTLSHandshakeDeadline(t *testing.T) {
 	}
 }
 
-// A replica that refuses connections is passed over, and asked last until it has rested.
+// A replica that refuses connections is passed over.
 func TestReplicas(t *testing.T) {
 	a, b := start(t, fakellm.Options{Kind: fakellm.VLLM}), start(t, fakellm.Options{Kind: fakellm.VLLM})
-	clients, err := provider.New(map[string]provider.Config{"gpu": {Kind: "vllm", Replicas: []string{a.URL(), b.URL()}}}, nil)
+	clients, err := provider.New(map[string]provider.Config{"gpu": {Kind: "vllm", Replicas: provider.Replicas{List: []string{a.URL(), b.URL()}}}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer clients["gpu"].Close()
-	for range 10 {
+	for range 40 {
 		if _, err := askWith(t, clients["gpu"], patient); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(a.Seen()) != 5 || len(b.Seen()) != 5 {
-		t.Errorf("10 requests were shared %d to %d", len(a.Seen()), len(b.Seen()))
+	if len(a.Seen()) < 5 || len(b.Seen()) < 5 {
+		t.Errorf("40 requests were shared %d to %d", len(a.Seen()), len(b.Seen()))
 	}
+	before := len(b.Seen())
 	a.Close()
 	for range 10 {
 		if _, err := askWith(t, clients["gpu"], patient); err != nil {
 			t.Fatalf("with one replica down: %v", err)
 		}
 	}
-	if n := len(b.Seen()); n != 15 {
+	if n := len(b.Seen()); n != before+10 {
 		t.Errorf("the replica that is left served %d", n)
 	}
 }

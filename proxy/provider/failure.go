@@ -14,7 +14,7 @@ import (
 	"jarvis-gateway/proxy/wire"
 )
 
-// What a provider's failure becomes for the client. The table is in ARCHITECTURE.md, "Errors".
+// What a provider's failure becomes for the client. The table is in README.md, "Errors".
 
 // failed turns a failure of the round trip into what the client sees: nothing of hosts and causes.
 func failed(err error) *wire.Error {
@@ -28,7 +28,7 @@ func failed(err error) *wire.Error {
 		return e
 	case errors.Is(err, fasthttp.ErrNoFreeConns):
 		e := wire.Server(fasthttp.StatusServiceUnavailable, "upstream_unavailable", "All connections to the model provider are in use.", err)
-		e.Failover, e.Retry = true, time.Second
+		e.Failover, e.Own, e.Retry = true, true, time.Second
 		return e
 	}
 	return upstreamError(err)
@@ -45,9 +45,7 @@ func (c *Client) refused(status int, head *fasthttp.ResponseHeader, body []byte)
 	cause := c.refusalOf(status, body)
 	switch {
 	case status == 401 || status == 402 || status == 403 || status == 407:
-		e := wire.Server(fasthttp.StatusBadGateway, "upstream_auth", "The model provider refused the gateway's credentials.", cause)
-		e.Failover = true
-		return e
+		return c.notLetIn(status, cause)
 	case status == 429:
 		e := rateLimited(retryAfter(head), cause)
 		e.Final = unwanted(head)
@@ -60,6 +58,26 @@ func (c *Client) refused(status int, head *fasthttp.ResponseHeader, body []byte)
 	e := upstreamError(cause)
 	e.Retry, e.Final = retryAfter(head), unwanted(head)
 	return e
+}
+
+// notLetIn is the failure to be let in, or to be let do this: a provider says 402 and 403 also of a request that is flagged, of a
+// model that the account has no access to, and of an answer that costs more than there is left.
+func (c *Client) notLetIn(status int, cause error) *wire.Error {
+	e := authRefused(cause)
+	known, _ := errors.AsType[*refusal](cause)
+	e.Key = status == fasthttp.StatusUnauthorized || status == fasthttp.StatusProxyAuthRequired || known != nil && (ofKey(known.kind) || ofKey(known.code))
+	return e
+}
+
+// ofKey tells the words that are said of a key, or of a signature made with it.
+func ofKey(word string) bool {
+	switch strings.TrimSuffix(strings.ToLower(word), "exception") {
+	case "invalid_api_key", "invalid_authentication", "authentication_error", "account_deactivated",
+		"unrecognizedclient", "expiredtoken", "invalidsignature", "signaturedoesnotmatch", "incompletesignature",
+		"missingauthenticationtoken", "invalidclienttokenid", "requestexpired":
+		return true
+	}
+	return false
 }
 
 // unwanted tells that the provider asks not to be tried again.

@@ -15,6 +15,8 @@ type Meter interface {
 	// More is told how many tokens of answer were given, and returns how many may be given in all: math.MaxInt64 for no
 	// bound. If that is not more than were given, the stream ends there.
 	More(given int64) (allowed int64)
+	// Prompt is how many tokens the prompt most probably has, where the provider has not said it yet; 0: nobody knows.
+	Prompt() int64
 }
 
 // Cuttable tells whether a stream of a kind ends as soon as its Meter allows no more. One of the Responses API that goes

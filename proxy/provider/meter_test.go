@@ -27,12 +27,15 @@ var update = flag.Bool("update", false, "write the expected outputs anew")
 type upTo int64
 
 func (n upTo) More(int64) int64 { return int64(n) }
+func (upTo) Prompt() int64      { return 7 }
 
 // ration allows some tokens at a time, and notes when it was asked.
 type ration struct {
 	step, most int64
 	asked      []int64
 }
+
+func (*ration) Prompt() int64 { return 0 }
 
 func (r *ration) More(given int64) int64 {
 	r.asked = append(r.asked, given)

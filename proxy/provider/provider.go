@@ -42,12 +42,17 @@ var (
 	}
 )
 
-// Defaults is what an entry of a kind leaves open.
-func Defaults(name string) Config {
-	if name == "simulated" { // it is in the process
+// Defaults is what an entry leaves open.
+func Defaults(cfg Config) Config {
+	if cfg.Kind == "simulated" { // it is in the process
 		return Config{}
 	}
-	return Config{BaseURL: kinds[name].base, MaxConns: defaultMaxConns}
+	d := Config{BaseURL: kinds[cfg.Kind].base, MaxConns: defaultMaxConns}
+	if cfg.Replicas.Given() {
+		d.BaseURL, d.Probe = "", Probe{Path: defaultProbePath, Every: Every(defaultProbe), Timeout: defaultAsk}
+		d.Scrape = Every(defaultScrape)
+	}
+	return d
 }
 
 // Client speaks to one provider. It is safe for concurrent use.
@@ -55,8 +60,8 @@ type Client struct {
 	Name      string
 	cfg       Config
 	kind      kind
-	hosts     []*host
-	turn      atomic.Uint32
+	host      *host        // nil where there is a fleet in its place
+	fleet     *fleet       // of kind vllm
 	bedrock   *bedrock     // of kind bedrock
 	fetcher   *fetcher     // nil: URLs are not fetched
 	hasNative atomic.Bool  // the Responses API has answered
@@ -79,31 +84,34 @@ type Call struct {
 	Form       *wire.Form              // a multipart body, or neither
 	Model      string                  // the provider's name for the model
 	AnswerAs   []byte                  // the name that answers give the model; nil: the provider's own
-	Stream     bool                    // the client asked for an event stream
 	Timeout    router.Timeout          // all set
 	Begun      time.Time               // when the attempt began
 	Abort      *Abort
-	Count      bool                   // only count the prompt's tokens: Kind is wire.Message
 	Previous   string                 // the response that the body goes on from, where the gateway keeps it
 	Keep       func(w dialect.Writer) // called with a translated answer that is complete, before the client has its end
 	MaxTokens  int64                  // the most tokens that the answer may have, where that is less than the client lets come; 0: as it says
 	Meter      Meter                  // bounds a stream while it runs, where it is Cuttable; nil: nothing does
 	Prompt     int64                  // tokens of the prompt as estimated, for the usage of a stream that is cut; 0: not known
+	Prefix     []uint64               // hashes of the prompt's beginnings, where a replica is to be chosen by them; else nil
+	Stream     bool                   // the client asked for an event stream
+	Count      bool                   // only count the prompt's tokens: Kind is wire.Message
+	Hasty      bool                   // the client's patience is shorter than Timeout would be: no time is a provider's fault
 
 	// What an attempt works with. A Call may be used again, for the next attempt or the next request.
+	foreign  bool // it is translated,
 	res      response
 	link     relay
 	raw      passage
 	path     string // below the provider's root, after translation
 	query    []byte
 	request  *dialect.Request    // the body in the middle form, read at the first attempt that needs it
-	through  dialect.Translation // of this attempt,
-	foreign  bool                // if it is translated
+	through  dialect.Translation // of this attempt
 	told     *translated         // nil until an answer is translated while it comes
 	wasted   wire.Usage          // of an attempt that failed
 	partial  int                 // bytes of a whole answer that were in when it failed
 	vocab    tokens.Tokenizer
 	vocabOf  string
+	visit    *visit  // nil where no provider needs one
 	whole    *[]byte // the answer, when held whole
 	giveBack func()  // recycles it
 }
@@ -118,7 +126,7 @@ func New(cfgs map[string]Config, prev map[string]*Client) (map[string]*Client, e
 			clients[name] = old
 			continue
 		}
-		c, err := newClient(name, cfgs[name])
+		c, err := newClient(name, cfgs[name], prev[name])
 		for _, e := range split(err) {
 			errs = append(errs, fmt.Errorf("providers.%s.%w", name, e))
 		}
@@ -145,7 +153,7 @@ func split(err error) []error {
 	return []error{err}
 }
 
-func newClient(name string, cfg Config) (*Client, error) {
+func newClient(name string, cfg Config, prev *Client) (*Client, error) {
 	k, ok := kinds[cfg.Kind]
 	if !ok {
 		return nil, fmt.Errorf("kind: unknown kind %q (have: %s)", cfg.Kind, strings.Join(slices.Sorted(maps.Keys(kinds)), ", "))
@@ -172,12 +180,14 @@ func newClient(name string, cfg Config) (*Client, error) {
 	if key := cfg.APIKey.Reveal(); key != "" {
 		c.bearer = "Bearer " + key
 	}
-	for _, base := range bases {
-		h, err := newHost(base, cfg)
-		if err != nil {
+	if cfg.Kind == "vllm" {
+		if c.fleet, err = newFleet(c, bases, prev); err != nil {
 			return nil, err
 		}
-		c.hosts = append(c.hosts, h)
+		return c, nil
+	}
+	if c.host, err = newHost(bases[0], cfg); err != nil {
+		return nil, err
 	}
 	if cfg.Kind == "simulated" {
 		c.simulate()
@@ -190,8 +200,10 @@ func (c *Client) Kind() string { return c.cfg.Kind }
 
 // Close ends idle connections; attempts under way finish.
 func (c *Client) Close() {
-	for _, h := range c.hosts {
-		h.pool.CloseIdleConnections()
+	if c.fleet != nil {
+		c.fleet.close()
+	} else {
+		c.host.pool.CloseIdleConnections()
 	}
 	if c.stop != nil {
 		c.stop()
@@ -205,18 +217,9 @@ func (c *Client) Close() {
 // is not binary; an error is a *wire.Error or ErrAborted. Replicas that cannot be connected to are passed over.
 func (c *Client) Do(call *Call, reply *wire.Reply) error {
 	call.res.sent, call.wasted, call.partial = false, wire.Usage{}, 0
-	if err := c.prepare(call); err != nil {
-		return err
-	}
-	if call.Count && !c.counts() {
-		return c.countHere(call, reply)
-	}
-	err := c.try(call, reply)
-	for left := len(c.hosts) - 1; left > 0 && unreached(err) && !call.Abort.Fired(); left-- {
-		err = c.try(call, reply)
-	}
-	if err == errNoResponses {
-		err = c.withoutResponses(call, reply)
+	err := c.do(call, reply)
+	if call.visit != nil && !call.visit.stream {
+		call.leave(router.EndedNeutral)
 	}
 	switch {
 	case err == nil:
@@ -227,6 +230,20 @@ func (c *Client) Do(call *Call, reply *wire.Reply) error {
 		err = failed(err)
 	}
 	call.waste(err)
+	return err
+}
+
+func (c *Client) do(call *Call, reply *wire.Reply) error {
+	if err := c.prepare(call); err != nil {
+		return err
+	}
+	if call.Count && !c.counts() {
+		return c.countHere(call, reply)
+	}
+	err := c.try(call, reply)
+	if err == errNoResponses {
+		err = c.withoutResponses(call, reply)
+	}
 	return err
 }
 
@@ -249,42 +266,13 @@ func (call *Call) waste(err error) {
 func (call *Call) Wasted() (u wire.Usage, ok bool) { return call.wasted, call.wasted != (wire.Usage{}) }
 
 func (c *Client) try(call *Call, reply *wire.Reply) error {
-	h := c.choose()
-	if err := c.send(h, call); err != nil {
-		if unreached(err) {
-			h.resting.Store(time.Now().Add(restAfterRefusal).UnixNano())
-		}
+	if c.fleet != nil {
+		return c.fleet.try(call, reply)
+	}
+	if err := c.send(c.host, call); err != nil {
 		return err
 	}
-	if h.resting.Load() != 0 {
-		h.resting.Store(0)
-	}
 	return c.receive(call, reply)
-}
-
-// restAfterRefusal is how long a replica that refused a connection is asked last.
-const restAfterRefusal = 2 * time.Second
-
-// choose takes the replica with the fewest attempts under way; equals take turns.
-func (c *Client) choose() *host {
-	if len(c.hosts) == 1 {
-		return c.hosts[0]
-	}
-	now := time.Now().UnixNano()
-	start := int(c.turn.Add(1))
-	var best *host
-	var least int64
-	for i := range c.hosts {
-		h := c.hosts[(start+i)%len(c.hosts)]
-		load := h.open.Load()
-		if h.resting.Load() > now {
-			load += 1 << 32
-		}
-		if best == nil || load < least {
-			best, least = h, load
-		}
-	}
-	return best
 }
 
 // send builds the request and sends it.

@@ -54,6 +54,7 @@ func (c *Client) receiveFault(call *Call) error {
 	defer func() { recycle(body) }()
 	var err error
 	*body, err = call.res.readAll((*body)[:0])
+	call.res.refused(call.res.head.StatusCode())
 	call.res.close(err == nil)
 	if c.lacksResponses(call, *body) {
 		return errNoResponses
@@ -66,6 +67,9 @@ func (c *Client) receiveWhole(call *Call, reply *wire.Reply) error {
 	err := call.wholeInTime()
 	if err == nil {
 		*body, err = call.res.readAll((*body)[:0])
+	}
+	if err != nil {
+		call.res.fail(err)
 	}
 	call.res.close(err == nil)
 	if err != nil {
@@ -171,6 +175,7 @@ func (p *passage) Read(b []byte) (int, error) {
 	case p.res.abort.Fired():
 		p.err = ErrAborted
 	default:
+		p.res.fail(err)
 		p.err = failed(err)
 	}
 	return n, p.err

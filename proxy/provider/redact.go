@@ -38,7 +38,11 @@ func secrets(cfg Config, bases []*url.URL) [][]byte {
 var address = regexp.MustCompile(`\b\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?\b`)
 
 func (c *Client) redact(text []byte) []byte {
-	for _, secret := range c.secrets {
+	hide := c.secrets
+	if c.fleet != nil {
+		hide = *c.fleet.hidden.Load()
+	}
+	for _, secret := range hide {
 		text = bytes.ReplaceAll(text, secret, []byte(hidden))
 	}
 	return address.ReplaceAll(text, []byte(hidden))

@@ -37,6 +37,7 @@ type relay struct {
 	last     bool    // a finish reason or a final event was seen
 	done     bool    // the stream's end mark was seen
 	hurried  bool    // the connection's end is waited for, but not for long
+	closed   bool
 
 	buf    *[]byte // bytes read but not given on: whole events, then the start of the next; nil when there are none
 	ready  int     // bytes of buf that are whole events
@@ -45,7 +46,6 @@ type relay struct {
 
 	failure error // told to the client by the stream itself
 	err     error // sticky
-	closed  bool
 }
 
 // buffers hold what a read brought of an event that is not whole yet, and what comes before the first content.
@@ -399,6 +399,7 @@ func (r *relay) end(err error) {
 
 func (r *relay) fail(err error) {
 	r.err = err
+	r.res.fail(err)
 	r.res.head.SetConnectionClose()
 }
 

@@ -9,11 +9,14 @@ import (
 	"net"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
 	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttputil"
 
+	"jarvis-gateway/proxy/tokens"
 	"jarvis-gateway/proxy/wire"
 )
 
@@ -25,7 +28,7 @@ func (c *Client) simulate() {
 	ln := fasthttputil.NewInmemoryListener()
 	srv := &fasthttp.Server{Handler: simulated, NoDefaultServerHeader: true, MaxRequestBodySize: maxAnswer, DisablePreParseMultipartForm: true, Logger: silent{}}
 	go func() { _ = srv.Serve(ln) }() // ends with the listener
-	c.hosts[0].pool.DialTimeout = func(string, time.Duration) (net.Conn, error) {
+	c.host.pool.DialTimeout = func(string, time.Duration) (net.Conn, error) {
 		conn, err := ln.Dial()
 		if err != nil {
 			return nil, &dialError{err}
@@ -45,6 +48,10 @@ const simulatedModel = "simulated"
 func simulated(ctx *fasthttp.RequestCtx) {
 	body := gjson.ParseBytes(ctx.Request.Body())
 	model := body.Get("model").String()
+	if answers(body) > mostSimulated {
+		simulatedFailure(ctx, fasthttp.StatusBadRequest, nil, fmt.Sprintf("The simulated provider gives %d answers at once at most.", mostSimulated))
+		return
+	}
 	switch strings.TrimPrefix(string(ctx.Path()), "/v1") {
 	case "/chat/completions":
 		simulatedChat(ctx, model, body)
@@ -59,10 +66,14 @@ func simulated(ctx *fasthttp.RequestCtx) {
 	case "/models":
 		simulatedJSON(ctx, map[string]any{"object": "list", "data": []any{map[string]any{"id": simulatedModel, "object": "model", "created": 1700000000, "owned_by": "jarvis-gateway"}}})
 	default:
-		ctx.SetStatusCode(fasthttp.StatusNotFound)
-		simulatedJSON(ctx, map[string]any{"error": map[string]any{"type": wire.TypeInvalid, "param": nil, "code": "unknown_url",
-			"message": "The simulated provider has chat/completions, completions, responses, embeddings, moderations and models only. Configure a real provider for this call."}})
+		simulatedFailure(ctx, fasthttp.StatusNotFound, "unknown_url",
+			"The simulated provider has chat/completions, completions, responses, embeddings, moderations and models only. Configure a real provider for this call.")
 	}
+}
+
+func simulatedFailure(ctx *fasthttp.RequestCtx, status int, code any, message string) {
+	simulatedJSON(ctx, map[string]any{"error": map[string]any{"type": wire.TypeInvalid, "param": nil, "code": code, "message": message}})
+	ctx.SetStatusCode(status)
 }
 
 func simulatedJSON(ctx *fasthttp.RequestCtx, v any) {
@@ -83,9 +94,6 @@ func simulatedText(prompt string) string {
 	return "This is the simulated provider of jarvis-gateway: it works without an account and repeats what it is told. 你说的是 / You said: " + prompt
 }
 
-// simulatedTokens counts a token per four bytes: plausible, and the same each time.
-func simulatedTokens(s string) int { return (len(s) + 3) / 4 }
-
 func lastText(body gjson.Result) string {
 	b, err := wire.Parse([]byte(body.Raw))
 	if err != nil {
@@ -94,73 +102,165 @@ func lastText(body gjson.Result) string {
 	return b.LastUserText()
 }
 
-func usageOf(in, out string, names ...string) map[string]any {
-	p, c := simulatedTokens(in), simulatedTokens(out)
-	return map[string]any{names[0]: p, names[1]: c, "total_tokens": p + c}
+// saying is an answer, as far as the request lets it go.
+type saying struct {
+	pieces []string // as a stream gives them
+	tokens int
+	cut    bool
+}
+
+// say answers a prompt with no more tokens than any of the request's fields allows. Each piece is counted by itself, as it is
+// in a stream.
+func say(prompt, model string, body gjson.Result, fields ...string) saying {
+	most := math.MaxInt
+	for _, field := range fields {
+		if n := body.Get(field).Int(); n > 0 {
+			most = min(most, int(n))
+		}
+	}
+	all, vocabulary, plain := pieces(simulatedText(prompt)), tokens.For(model), 0
+	for i, piece := range all {
+		n := tokens.Count(piece)
+		if vocabulary.Exact() {
+			n = vocabulary.Count(piece)
+		}
+		if vocabulary.Scale(plain+n) > most {
+			return saying{all[:i], vocabulary.Scale(plain), true}
+		}
+		plain += n
+	}
+	return saying{all, vocabulary.Scale(plain), false}
+}
+
+func (s saying) text() string { return strings.Join(s.pieces, "") }
+
+// reason is why a choice ends.
+func (s saying) reason() string {
+	if s.cut {
+		return "length"
+	}
+	return "stop"
+}
+
+// usageOf counts the prompt as the gateway does where it counts.
+func usageOf(body gjson.Result, model string, completion int, names ...string) map[string]any {
+	prompt := promptOf(body, model)
+	return map[string]any{names[0]: prompt, names[1]: completion, "total_tokens": prompt + completion}
+}
+
+func promptOf(body gjson.Result, model string) int {
+	return tokens.CountRequest([]byte(body.Raw), model)
+}
+
+// mostSimulated bounds what is made in memory.
+const mostSimulated = 16
+
+// answers is how many a request asks for: each of its prompts is answered n times.
+func answers(body gjson.Result) int64 {
+	return copies(body) * int64(len(prompts(body)))
+}
+
+func copies(body gjson.Result) int64 { return min(max(body.Get("n").Int(), 1), mostSimulated+1) }
+
+// prompts are those of a legacy completion; what else there is has one.
+func prompts(body gjson.Result) []gjson.Result {
+	prompt := body.Get("prompt")
+	if prompt.Get("0").Type == gjson.String {
+		return prompt.Array()
+	}
+	return []gjson.Result{prompt}
 }
 
 func simulatedChat(ctx *fasthttp.RequestCtx, model string, body gjson.Result) {
-	text := simulatedText(lastText(body))
-	usage := usageOf(body.Get("messages").Raw, text, "prompt_tokens", "completion_tokens")
-	chunk := func(choices []any, usage any) map[string]any {
-		return map[string]any{"id": "chatcmpl-simulated", "object": "chat.completion.chunk", "created": time.Now().Unix(), "model": model, "choices": choices, "usage": usage}
-	}
-	choice := func(delta map[string]any, reason any) []any {
-		return []any{map[string]any{"index": 0, "delta": delta, "finish_reason": reason}}
+	said, n := say(lastText(body), model, body, "max_tokens", "max_completion_tokens"), int(answers(body))
+	usage := usageOf(body, model, n*said.tokens, "prompt_tokens", "completion_tokens")
+	answer := func(object string, choices []any, usage any) map[string]any {
+		return map[string]any{"id": "chatcmpl-simulated", "object": object, "created": time.Now().Unix(), "model": model, "choices": choices, "usage": usage}
 	}
 	if !body.Get("stream").Bool() {
-		simulatedJSON(ctx, map[string]any{"id": "chatcmpl-simulated", "object": "chat.completion", "created": time.Now().Unix(), "model": model, "usage": usage,
-			"choices": []any{map[string]any{"index": 0, "finish_reason": "stop", "logprobs": nil, "message": map[string]any{"role": "assistant", "content": text, "refusal": nil}}}})
+		var choices []any
+		for i := range n {
+			choices = append(choices, map[string]any{"index": i, "finish_reason": said.reason(), "logprobs": nil,
+				"message": map[string]any{"role": "assistant", "content": said.text(), "refusal": nil}})
+		}
+		simulatedJSON(ctx, answer("chat.completion", choices, usage))
 		return
 	}
-	events := []string{event("", chunk(choice(map[string]any{"role": "assistant", "content": ""}, nil), nil))}
-	for _, piece := range pieces(text) {
-		events = append(events, event("", chunk(choice(map[string]any{"content": piece}, nil), nil)))
+	var events []string
+	for i := range n {
+		add := func(delta map[string]any, reason any) {
+			choice := map[string]any{"index": i, "delta": delta, "finish_reason": reason}
+			events = append(events, event("", answer("chat.completion.chunk", []any{choice}, nil)))
+		}
+		add(map[string]any{"role": "assistant", "content": ""}, nil)
+		for _, piece := range said.pieces {
+			add(map[string]any{"content": piece}, nil)
+		}
+		add(map[string]any{}, said.reason())
 	}
-	events = append(events, event("", chunk(choice(map[string]any{}, "stop"), nil)))
 	if body.Get("stream_options.include_usage").Bool() {
-		events = append(events, event("", chunk([]any{}, usage)))
+		events = append(events, event("", answer("chat.completion.chunk", []any{}, usage)))
 	}
 	simulatedStream(ctx, append(events, "data: [DONE]\n\n"))
 }
 
+// completions are the answers to each of the prompts, as many as are asked for.
+func completions(model string, body gjson.Result) (all []saying, total int) {
+	for _, prompt := range prompts(body) {
+		said := say(prompt.String(), model, body, "max_tokens")
+		for range copies(body) {
+			all, total = append(all, said), total+said.tokens
+		}
+	}
+	return all, total
+}
+
 func simulatedCompletion(ctx *fasthttp.RequestCtx, model string, body gjson.Result) {
-	prompt := body.Get("prompt").String()
-	text := simulatedText(prompt)
-	usage := usageOf(prompt, text, "prompt_tokens", "completion_tokens")
-	answer := func(text string, reason, usage any) map[string]any {
-		return map[string]any{"id": "cmpl-simulated", "object": "text_completion", "created": time.Now().Unix(), "model": model, "usage": usage,
-			"choices": []any{map[string]any{"index": 0, "text": text, "logprobs": nil, "finish_reason": reason}}}
+	all, total := completions(model, body)
+	usage := usageOf(body, model, total, "prompt_tokens", "completion_tokens")
+	choice := func(i int, text string, reason any) any {
+		return map[string]any{"index": i, "text": text, "logprobs": nil, "finish_reason": reason}
+	}
+	answer := func(usage any, choices ...any) map[string]any {
+		return map[string]any{"id": "cmpl-simulated", "object": "text_completion", "created": time.Now().Unix(), "model": model, "choices": choices, "usage": usage}
 	}
 	if !body.Get("stream").Bool() {
-		simulatedJSON(ctx, answer(text, "stop", usage))
+		var choices []any
+		for i, said := range all {
+			choices = append(choices, choice(i, said.text(), said.reason()))
+		}
+		simulatedJSON(ctx, answer(usage, choices...))
 		return
 	}
 	var events []string
-	for _, piece := range pieces(text) {
-		events = append(events, event("", answer(piece, nil, nil)))
+	for i, said := range all {
+		for _, piece := range said.pieces {
+			events = append(events, event("", answer(nil, choice(i, piece, nil))))
+		}
+		events = append(events, event("", answer(nil, choice(i, "", said.reason()))))
 	}
-	events = append(events, event("", answer("", "stop", nil)))
 	if body.Get("stream_options.include_usage").Bool() {
-		last := answer("", nil, usage)
-		last["choices"] = []any{}
-		events = append(events, event("", last))
+		events = append(events, event("", answer(usage, []any{}...)))
 	}
 	simulatedStream(ctx, append(events, "data: [DONE]\n\n"))
 }
 
 func simulatedResponse(ctx *fasthttp.RequestCtx, model string, body gjson.Result) {
-	text := simulatedText(lastText(body))
-	part := map[string]any{"type": "output_text", "text": text, "annotations": []any{}}
-	item := map[string]any{"type": "message", "id": "msg_simulated", "status": "completed", "role": "assistant", "content": []any{part}}
-	response := func(status string, output []any, usage any) map[string]any {
+	said := say(lastText(body), model, body, "max_output_tokens")
+	status, details := "completed", any(nil)
+	if said.cut {
+		status, details = "incomplete", map[string]any{"reason": "max_output_tokens"}
+	}
+	part := map[string]any{"type": "output_text", "text": said.text(), "annotations": []any{}}
+	item := map[string]any{"type": "message", "id": "msg_simulated", "status": status, "role": "assistant", "content": []any{part}}
+	response := func(status string, details any, output []any, usage any) map[string]any {
 		return map[string]any{"id": "resp_simulated", "object": "response", "created_at": time.Now().Unix(), "status": status, "model": model, "error": nil,
-			"incomplete_details": nil, "instructions": nil, "metadata": map[string]any{}, "output": output, "parallel_tool_calls": true, "temperature": 1,
+			"incomplete_details": details, "instructions": nil, "metadata": map[string]any{}, "output": output, "parallel_tool_calls": true, "temperature": 1,
 			"tool_choice": "auto", "tools": []any{}, "top_p": 1, "usage": usage}
 	}
-	usage := usageOf(body.Get("input").Raw, text, "input_tokens", "output_tokens")
+	usage := usageOf(body, model, said.tokens, "input_tokens", "output_tokens")
 	usage["input_tokens_details"], usage["output_tokens_details"] = map[string]any{"cached_tokens": 0}, map[string]any{"reasoning_tokens": 0}
-	done := response("completed", []any{item}, usage)
+	done := response(status, details, []any{item}, usage)
 	if !body.Get("stream").Bool() {
 		simulatedJSON(ctx, done)
 		return
@@ -174,17 +274,18 @@ func simulatedResponse(ctx *fasthttp.RequestCtx, model string, body gjson.Result
 		more["item_id"], more["output_index"], more["content_index"] = "msg_simulated", 0, 0
 		return more
 	}
-	add("response.created", map[string]any{"response": response("in_progress", []any{}, nil)})
-	add("response.in_progress", map[string]any{"response": response("in_progress", []any{}, nil)})
+	begun := response("in_progress", nil, []any{}, nil)
+	add("response.created", map[string]any{"response": begun})
+	add("response.in_progress", map[string]any{"response": begun})
 	add("response.output_item.added", map[string]any{"output_index": 0, "item": map[string]any{"type": "message", "id": "msg_simulated", "status": "in_progress", "role": "assistant", "content": []any{}}})
 	add("response.content_part.added", at(map[string]any{"part": map[string]any{"type": "output_text", "text": "", "annotations": []any{}}}))
-	for _, piece := range pieces(text) {
+	for _, piece := range said.pieces {
 		add("response.output_text.delta", at(map[string]any{"delta": piece, "logprobs": []any{}}))
 	}
-	add("response.output_text.done", at(map[string]any{"text": text, "logprobs": []any{}}))
+	add("response.output_text.done", at(map[string]any{"text": said.text(), "logprobs": []any{}}))
 	add("response.content_part.done", at(map[string]any{"part": part}))
 	add("response.output_item.done", map[string]any{"output_index": 0, "item": item})
-	add("response.completed", map[string]any{"response": done})
+	add("response."+status, map[string]any{"response": done})
 	simulatedStream(ctx, events)
 }
 
@@ -198,10 +299,8 @@ func simulatedEmbeddings(ctx *fasthttp.RequestCtx, model string, body gjson.Resu
 	if dims < 1 || dims > 4096 {
 		dims = 256
 	}
-	total := 0
 	data := make([]any, 0, len(inputs))
 	for i, in := range inputs {
-		total += simulatedTokens(in.Raw)
 		vector := simulatedVector(in.Raw, dims)
 		var embedding any = vector
 		if body.Get("encoding_format").Str == "base64" {
@@ -209,6 +308,7 @@ func simulatedEmbeddings(ctx *fasthttp.RequestCtx, model string, body gjson.Resu
 		}
 		data = append(data, map[string]any{"object": "embedding", "index": i, "embedding": embedding})
 	}
+	total := promptOf(body, model)
 	simulatedJSON(ctx, map[string]any{"object": "list", "model": model, "data": data, "usage": map[string]any{"prompt_tokens": total, "total_tokens": total}})
 }
 
@@ -239,21 +339,20 @@ func packed(v []float32) []byte {
 	return b
 }
 
-// pieces cuts text as a model would stream it: after each space, and every few characters where there are none.
+// pieces cuts text as a model would stream it: into words with the space before them, and single characters of other kinds.
 func pieces(text string) []string {
+	const longest = 8
 	var list []string
-	start, runes := 0, 0
+	start, goesOn := 0, false
 	for i, r := range text {
-		if runes++; r == ' ' || runes == 12 {
-			end := i + len(string(r))
-			list = append(list, text[start:end])
-			start, runes = end, 0
+		word := r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r))
+		if i > start && (!word || !goesOn || i-start == longest) {
+			list = append(list, text[start:i])
+			start = i
 		}
+		goesOn = word || r == ' '
 	}
-	if start < len(text) {
-		list = append(list, text[start:])
-	}
-	return list
+	return append(list, text[start:])
 }
 
 func event(kind string, v any) string {

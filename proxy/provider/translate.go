@@ -15,6 +15,7 @@ import (
 
 	"jarvis-gateway/proxy/dialect"
 	"jarvis-gateway/proxy/wire"
+	"jarvis-gateway/router"
 )
 
 // What a provider does not speak is translated: see package dialect. What it does speak goes as it is.
@@ -80,6 +81,10 @@ func (call *Call) read() (*dialect.Request, error) {
 // nothing large.
 func (call *Call) Forget() {
 	call.Previous, call.foreign = "", false
+	if call.visit != nil {
+		call.leave(router.EndedNeutral) // nothing to end, unless a bug was met
+		*call.visit, call.Prefix = visit{}, nil
+	}
 	if call.request == nil {
 		return // nothing was translated
 	}
@@ -253,6 +258,9 @@ func (c *Client) receiveWholeForeign(call *Call, reply *wire.Reply) error {
 	err := call.wholeInTime()
 	if err == nil {
 		*body, err = call.res.readAll((*body)[:0])
+	}
+	if err != nil {
+		call.res.fail(err)
 	}
 	call.res.close(err == nil)
 	if err != nil {

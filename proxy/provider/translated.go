@@ -326,6 +326,7 @@ func (t *translated) lastEvent() {
 // fail ends the stream. Once it has begun, the client is told inside of it, in its dialect.
 func (t *translated) fail(err *wire.Error) {
 	t.res.head.SetConnectionClose()
+	t.res.fail(err)
 	if !t.begun {
 		t.err = err
 		return

@@ -7,10 +7,12 @@ import (
 	"net"
 	"net/url"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"jarvis-gateway/proxy/wire"
+	"jarvis-gateway/router"
 )
 
 const (
@@ -26,14 +28,12 @@ const (
 	defaultMaxConns = 16384
 )
 
-// host is one base URL: its connection pool and how busy it is.
+// host is one base URL and its connection pool.
 type host struct {
-	base    *url.URL
-	prefix  string // the base URL's path, without a slash at its end
-	dialer  *dialer
-	pool    fasthttp.HostClient
-	open    atomic.Int64 // attempts now on it
-	resting atomic.Int64 // unix nanoseconds until which other replicas are preferred
+	base   *url.URL
+	prefix string // the base URL's path, without a slash at its end
+	dialer *dialer
+	pool   fasthttp.HostClient
 }
 
 func newHost(base *url.URL, cfg Config) (*host, error) {
@@ -85,7 +85,9 @@ type response struct {
 	deadline time.Time     // of the whole attempt
 	idle     time.Duration // between two reads of a stream
 	armed    time.Time     // when the read deadline was last moved
+	call     *Call         // whose answer it is
 	sent     bool          // all of the request went out
+	fault    router.Ending // whose fault it is that the answer is none; EndedOK: it may be one
 }
 
 // errNoReply is an end of file where the first byte of an answer should be.
@@ -96,6 +98,7 @@ var errNoReply = errors.New("the server closed the connection before its answer"
 func (h *host) send(req *fasthttp.Request, res *response, call *Call, first time.Duration) error {
 	t := &call.Timeout
 	res.abort, res.begun, res.idle, res.armed, res.sent = call.Abort, call.Begun, t.Idle, time.Time{}, false
+	res.call, res.fault = call, router.EndedOK
 	res.deadline = call.Begun.Add(t.Total)
 	for {
 		fresh, err := h.attempt(req, res, min(t.Connect, t.Total), call.Begun.Add(min(first, t.Total)))
@@ -137,9 +140,8 @@ func (h *host) attempt(req *fasthttp.Request, res *response, connect time.Durati
 		return fresh, err
 	}
 	res.conn = conn
-	h.open.Add(1)
 	res.close = func(reuse bool) {
-		h.open.Add(-1)
+		res.over(reuse)
 		// A connection with bytes left over would give them to the next request: response splitting.
 		reuse = res.abort.LetGo() && reuse && br.Buffered() == 0 && !res.head.ConnectionClose()
 		h.pool.ReleaseReader(br)
@@ -151,6 +153,36 @@ func (h *host) attempt(req *fasthttp.Request, res *response, connect time.Durati
 		}
 	}
 	return fresh, nil
+}
+
+// over tells how the answer ended, before its connection is given back: well, if it is in order.
+func (r *response) over(inOrder bool) {
+	if r.call == nil || r.call.visit == nil {
+		return
+	}
+	if r.fault == router.EndedOK && !inOrder { // the client left, or had enough
+		r.fault = router.EndedNeutral
+	}
+	r.call.visit.ended(r.fault, r.call)
+}
+
+// fail takes note that the provider failed, if that is its fault.
+func (r *response) fail(err error) {
+	var known *wire.Error
+	switch {
+	case r.call == nil:
+	case r.abort.Fired(), r.call.Hasty && isTimeout(err), errors.As(err, &known) && known.Status < 500:
+		r.fault = router.EndedNeutral
+	default:
+		r.fault = router.EndedFailed
+	}
+}
+
+// refused takes note of an answer of a status that is none of a success: of the provider's own fault, or the caller's.
+func (r *response) refused(status int) {
+	if r.fault = router.EndedNeutral; status >= 500 {
+		r.fault = router.EndedFailed
+	}
 }
 
 // exchange writes the request and reads the headers of the answer, all before until.

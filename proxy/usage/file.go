@@ -16,10 +16,13 @@ import (
 const maxFile = 16 << 20
 
 // readFile reads the user's prices.
-func (p *Prices) readFile(name string) error {
-	text, err := readBounded(name)
-	if err != nil {
-		return fmt.Errorf("prices.file: %w", err)
+func (p *Prices) readFile(cfg Config) error {
+	name, text := cfg.File, cfg.Text
+	if text == nil {
+		var err error
+		if text, err = readBounded(name); err != nil {
+			return fmt.Errorf("prices.file: %w", err)
+		}
 	}
 	models, err := parseFile(text)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 // Config is the section `prices`.
 type Config struct {
 	File    string  `yaml:"file,omitempty" jsonschema_description:"YAML file with prices that come before the built-in ones: a model, provider/model or pattern with one *, and what it costs, such as {input: $2.50/M, output: $10/M, cached: $1.25/M, max_output: 16384}, or free; max_output is the longest answer in tokens, which bounds what a request that does not say its own bound may use"`
+	Text    []byte  `yaml:"-"` // the file's content, where it has been read already; nil: it has not
 	Unknown Unknown `yaml:"unknown,omitempty" jsonschema_description:"a model without a known price: reject it, take it as free, or assume a price, such as {assume: {input: $5/M, output: $15/M}}; by default it is rejected where money is limited, and else free"`
 }
 
@@ -73,7 +74,7 @@ func New(cfg Config) (*Prices, error) {
 	if cfg.File == "" {
 		return p, nil
 	}
-	if err := p.readFile(cfg.File); err != nil {
+	if err := p.readFile(cfg); err != nil {
 		return nil, err
 	}
 	return p, nil

@@ -120,11 +120,7 @@ func (l *Library) family(name string) (*family, error) {
 	if l != nil && l.families[name] != nil {
 		return l.families[name], nil
 	}
-	var names []string
-	if l != nil {
-		names = l.names
-	}
-	return nil, missing("prompt.id", fmt.Sprintf("prompt.id: there is no prompt %s (%s).", shown(name), choices(names)))
+	return nil, missing("prompt.id", fmt.Sprintf("prompt.id: there is no prompt %s.", shown(name))) // which there are is not every client's business
 }
 
 func (l *Library) find(f *family, versions string) (*Template, error) {

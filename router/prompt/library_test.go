@@ -95,7 +95,7 @@ func TestFind(t *testing.T) {
 		status         int
 		param, message string
 	}{
-		{"q", "", 404, "prompt.id", `there is no prompt "q" (have: p)`},
+		{"q", "", 404, "prompt.id", `there is no prompt "q".`},
 		{"P", "", 404, "prompt.id", `there is no prompt "P"`},
 		{"p", "^4", 404, "prompt.version", `prompt p has no version that fits "^4" (have: 3.0.0-alpha, 2.0.0, 2.0.0-rc.10, 2.0.0-rc.2`},
 		{"p", "3.0.0", 404, "prompt.version", "has no version"},
@@ -103,10 +103,13 @@ func TestFind(t *testing.T) {
 		{"p", "newest", 400, "prompt.version", `"newest" is no version and no range of them`},
 		{"p", "1.2.3.4", 400, "prompt.version", "is no version"},
 		{"p", strings.Repeat("1.2.0 || ", 100) + "1", 400, "prompt.version", "longer than 128 bytes"},
-		{strings.Repeat("x", 1000), "", 404, "prompt.id", `x"... (have`},
+		{strings.Repeat("x", 1000), "", 404, "prompt.id", `x"....`},
 	} {
 		_, err := l.Find(c.name, c.versions)
 		e := (*wire.Error)(nil)
+		if c.param == "prompt.id" && strings.Contains(err.Error(), "have") {
+			t.Errorf("%.20q: templates are told to whoever asks: %v", c.name, err)
+		}
 		if !errors.As(err, &e) || e.Status != c.status || e.Param != c.param || !strings.Contains(e.Message, c.message) || len(e.Message) > 400 {
 			t.Errorf("%.20q %.20q: %v", c.name, c.versions, err)
 		}
@@ -152,7 +155,7 @@ func TestNoLibrary(t *testing.T) {
 	for range l.All() {
 		t.Error("a template")
 	}
-	if _, err := l.Find("p", ""); err == nil || !strings.Contains(err.Error(), "there are none") {
+	if _, err := l.Find("p", ""); err == nil || !strings.Contains(err.Error(), `there is no prompt "p".`) {
 		t.Error(err)
 	}
 	if pin, err := l.Pin("models.m.prompt", prompt.Use{}); pin != nil || err != nil {
