@@ -56,7 +56,7 @@ func targetState(r gjson.Result) string {
 	if until := r.Get("resting_until").String(); until != "" {
 		state += ", rests until " + until
 	}
-	if r.Get("unheeded").Bool() {
+	if r.Get("unheeded").Bool() && !r.Get("forced").Exists() {
 		state += ", always asked"
 	}
 	return state
