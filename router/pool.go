@@ -91,6 +91,18 @@ func (c PoolConfig) orDefault() PoolConfig {
 	return c
 }
 
+// rebegin makes the pool as new at a time of a simulated clock. Nobody else may use it.
+func (p *Pool) rebegin(now time.Time, seed uint64) {
+	var addresses []string
+	for _, r := range p.Replicas() {
+		addresses = append(addresses, r.Address)
+	}
+	p.start, p.lastOwner, p.unused = now, 0, nil
+	p.dice.Store(seed)
+	p.set.Store(&poolSet{})
+	_ = p.Set(now, addresses) // they were in it before
+}
+
 // clock is the time since the pool was made, never 0.
 func (p *Pool) clock(now time.Time) int64 { return int64(now.Sub(p.start)) + 1 }
 

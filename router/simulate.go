@@ -24,7 +24,7 @@ func (r *Router) Simulate(begin time.Time, seed uint64) *Simulation {
 	}
 	for _, t := range r.targets {
 		if pool := t.Pool(); pool != nil {
-			pool.dice.Store(seed)
+			pool.rebegin(begin, seed)
 		}
 	}
 	return &Simulation{reopen: map[*Track]time.Time{}}

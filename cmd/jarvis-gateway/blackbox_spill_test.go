@@ -89,8 +89,12 @@ tenants:
 // No more requests are at a pool than it has room for; those that wait have their turns tenant by tenant.
 func TestBulkheadIsFair(t *testing.T) {
 	var now, most atomic.Int64
+	everyoneIsThere := make(chan struct{})
 	pool := replicas(t, 2, fakellm.Options{Plan: func(seen *fakellm.Seen) fakellm.Plan {
-		return fakellm.Plan{Delay: 30 * time.Millisecond}
+		if seen.Endpoint == "chat/completions" {
+			<-everyoneIsThere
+		}
+		return fakellm.Plan{Delay: 10 * time.Millisecond}
 	}})
 	g := start(t, roomConfig(pool, "queue: {wait: 20s}", ""))
 	watching := make(chan struct{})
@@ -129,6 +133,8 @@ func TestBulkheadIsFair(t *testing.T) {
 	send("acme", tenantKey, 40)
 	eventually(t, "the line is long", func() bool { return g.metrics()["jarvis_requests_in_flight"] > 20 })
 	send("other", "jv-other-0123456789abcdef", 5)
+	eventually(t, "all are in line", func() bool { return g.metrics()["jarvis_requests_in_flight"] == 45 })
+	close(everyoneIsThere)
 	asks.Wait()
 	close(watching)
 	wg.Wait()
@@ -141,7 +147,7 @@ func TestBulkheadIsFair(t *testing.T) {
 			last = i
 		}
 	}
-	if last > 35 {
+	if last > 25 {
 		t.Errorf("the second tenant's last request was answered as number %d of 45: %v", last+1, order)
 	}
 }

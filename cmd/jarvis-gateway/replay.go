@@ -88,7 +88,8 @@ func (r *routing) replayTrace(c *cobra.Command) error {
 		return err
 	}
 	defer end()
-	p := &replay{simulation: r.simulate, gateway: g, asks: ofGateway(r.asks), rates: rates, begin: time.Now().Truncate(24 * time.Hour), known: map[[4]string]*proxy.Rehearsal{}, machines: map[*router.Replica]*machine{},
+	// It begins at a full hour, so that windows of time begin with it and it is the same each time.
+	p := &replay{simulation: r.simulate, gateway: g, asks: ofGateway(r.asks), rates: rates, begin: time.Now().Truncate(time.Hour), known: map[[4]string]*proxy.Rehearsal{}, machines: map[*router.Replica]*machine{},
 		dice: rand.New(rand.NewPCG(r.simulate.seed, 1))} //nolint:gosec // it is to be the same each time
 	p.sim = g.Router.Simulate(p.begin, r.simulate.seed)
 	if err := p.checkRates(); err != nil {
