@@ -1,0 +1,233 @@
+package usage
+
+import (
+	"encoding/binary"
+	"errors"
+	"math"
+	"time"
+
+	"jarvis-gateway/proxy/wire"
+)
+
+// What the spool keeps begins with a byte that says what it is. A change of what follows takes a new one: a new version of the
+// gateway ships what the one before has left behind.
+const (
+	kindRecord   = 'r'
+	kindFeedback = 'f'
+)
+
+// ErrEncoding is the error of bytes that are neither a record nor feedback.
+var ErrEncoding = errors.New("not a usage record")
+
+// coder goes through the fields of a record, in the one order that there is, to write or to read them: what is written can
+// therefore be read.
+type coder struct {
+	buf     []byte
+	reading bool
+	bad     bool
+}
+
+// AppendTo appends the record's binary form. It allocates nothing but what dst must grow.
+func (r *Record) AppendTo(dst []byte) []byte {
+	c := coder{buf: append(dst, kindRecord)}
+	r.code(&c)
+	return c.buf
+}
+
+// AppendTo appends the binary form.
+func (f *Feedback) AppendTo(dst []byte) []byte {
+	c := coder{buf: append(dst, kindFeedback)}
+	f.code(&c)
+	return c.buf
+}
+
+// Decode reads what AppendTo wrote: exactly one of both is not nil, or there is an error, ErrEncoding. They share no memory with
+// data.
+func Decode(data []byte) (*Record, *Feedback, error) {
+	if len(data) == 0 {
+		return nil, nil, ErrEncoding
+	}
+	c := coder{buf: data[1:], reading: true}
+	var r *Record
+	var f *Feedback
+	switch data[0] {
+	case kindRecord:
+		r = &Record{}
+		r.code(&c)
+	case kindFeedback:
+		f = &Feedback{}
+		f.code(&c)
+	default:
+		c.bad = true
+	}
+	if c.bad || len(c.buf) > 0 {
+		return nil, nil, ErrEncoding
+	}
+	return r, f, nil
+}
+
+func (r *Record) code(c *coder) {
+	c.uid(&r.UID)
+	c.time(&r.Time)
+	for _, s := range [...]*string{&r.ID, &r.Tenant, &r.Team, &r.Key, &r.User, &r.Scene, &r.Endpoint, &r.Asked, &r.Model, &r.Provider, &r.Served,
+		&r.Replica, &r.Region, &r.Route, &r.Rollout, &r.Arm, &r.Cache, &r.Prompt, &r.Corpus, &r.Flow, &r.Price, &r.Outcome, &r.Code, &r.Finish,
+		&r.Content.Asked, &r.Content.Answered} {
+		c.text(s)
+	}
+	c.flags(&r.Stream, &r.Gone, &r.Interrupted)
+	c.float(&r.Similarity)
+	c.usage(&r.Usage)
+	c.number((*int64)(&r.Cost), (*int64)(&r.Saved), &r.In, &r.Out)
+	c.spans(&r.Queued, &r.First, &r.Upstream, &r.Overhead, &r.Total)
+	status := int64(r.Status)
+	c.number(&status)
+	r.Status = int(status)
+	for i := range lengthen(c, &r.Tags) {
+		c.text(&r.Tags[i])
+	}
+	for i := range lengthen(c, &r.Attempts) {
+		r.Attempts[i].code(c)
+	}
+}
+
+func (a *Attempt) code(c *coder) {
+	for _, s := range [...]*string{&a.Kind, &a.Provider, &a.Model, &a.Replica, &a.Region, &a.Result} {
+		c.text(s)
+	}
+	c.spans(&a.Begun, &a.First)
+	c.usage(&a.Usage)
+	c.number((*int64)(&a.Cost))
+}
+
+func (f *Feedback) code(c *coder) {
+	c.uid(&f.UID)
+	c.time(&f.Time)
+	c.uid(&f.Of)
+	for _, s := range [...]*string{&f.Request, &f.Tenant, &f.Key, &f.User, &f.Comment, &f.Model, &f.Prompt, &f.Rollout, &f.Arm} {
+		c.text(s)
+	}
+	c.float(&f.Score)
+}
+
+func (c *coder) usage(u *wire.Usage) {
+	c.number(&u.Prompt, &u.Completion, &u.CachedPrompt, &u.CacheWrite, &u.Reasoning, &u.Audio, &u.CacheWrite1h, &u.ImageIn, &u.AudioOut,
+		&u.Images, &u.Millis, &u.Characters)
+	tier := int64(u.Tier)
+	c.number(&tier)
+	if c.reading {
+		u.Tier = wire.Tier(tier) //nolint:gosec // it was one
+	}
+	c.flags(&u.Estimated)
+}
+
+func (c *coder) take(n int) []byte {
+	if n < 0 || n > len(c.buf) {
+		c.bad, c.buf = true, nil
+		return nil
+	}
+	taken := c.buf[:n]
+	c.buf = c.buf[n:]
+	return taken
+}
+
+func (c *coder) uid(u *UID) {
+	if !c.reading {
+		c.buf = append(c.buf, u[:]...)
+		return
+	}
+	copy(u[:], c.take(len(u)))
+}
+
+func (c *coder) text(s *string) {
+	n := int64(len(*s))
+	c.number(&n)
+	if !c.reading {
+		c.buf = append(c.buf, *s...)
+		return
+	}
+	if n > int64(len(c.buf)) {
+		n = -1
+	}
+	*s = string(c.take(int(n)))
+}
+
+// number codes integers, which are mostly small and hardly ever below zero.
+func (c *coder) number(list ...*int64) {
+	for _, v := range list {
+		if !c.reading {
+			c.buf = binary.AppendVarint(c.buf, *v)
+			continue
+		}
+		n := 0
+		if *v, n = binary.Varint(c.buf); n <= 0 {
+			n = -1
+		}
+		c.take(n)
+	}
+}
+
+func (c *coder) spans(list ...*time.Duration) {
+	for _, d := range list {
+		us := d.Microseconds()
+		c.number(&us)
+		if c.reading {
+			*d = time.Duration(us) * time.Microsecond
+		}
+	}
+}
+
+func (c *coder) time(t *time.Time) {
+	us := t.UnixMicro()
+	c.number(&us)
+	if c.reading {
+		*t = time.UnixMicro(us).UTC()
+	}
+}
+
+func (c *coder) float(f *float64) {
+	if !c.reading {
+		c.buf = binary.LittleEndian.AppendUint64(c.buf, math.Float64bits(*f))
+		return
+	}
+	if b := c.take(8); b != nil {
+		*f = math.Float64frombits(binary.LittleEndian.Uint64(b))
+	}
+}
+
+func (c *coder) flags(list ...*bool) {
+	var bits byte
+	for i, b := range list {
+		if *b {
+			bits |= 1 << i
+		}
+	}
+	if !c.reading {
+		c.buf = append(c.buf, bits)
+		return
+	}
+	if b := c.take(1); b != nil {
+		bits = b[0]
+	}
+	for i, b := range list {
+		*b = bits&(1<<i) != 0
+	}
+}
+
+// lengthen codes how many there are, and makes room for them. Each takes a byte at least, so that no length can ask for more
+// memory than there is data.
+func lengthen[T any](c *coder, list *[]T) []T {
+	n := int64(len(*list))
+	c.number(&n)
+	if !c.reading {
+		return *list
+	}
+	if n < 0 || n > int64(len(c.buf)) {
+		c.take(-1)
+		n = 0
+	}
+	*list = nil
+	if n > 0 {
+		*list = make([]T, n)
+	}
+	return *list
+}
