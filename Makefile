@@ -8,6 +8,7 @@ build:          ## one static binary in bin/
 	CGO_ENABLED=0 go build -trimpath -o bin/jarvis-gateway ./cmd/jarvis-gateway
 
 test:           ## everything, with the race detector (needs a C compiler; else: go test ./...)
+	bench/chdb/install
 	go vet ./...
 	go test -race $(TESTFLAGS) ./...
 

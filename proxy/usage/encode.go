@@ -158,10 +158,11 @@ func (c *coder) number(list ...*int64) {
 			c.buf = binary.AppendVarint(c.buf, *v)
 			continue
 		}
-		n := 0
-		if *v, n = binary.Varint(c.buf); n <= 0 {
+		read, n := binary.Varint(c.buf)
+		if n <= 0 {
 			n = -1
 		}
+		*v = read
 		c.take(n)
 	}
 }

@@ -2,6 +2,8 @@ package usage
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +26,8 @@ func (p *Prices) readFile(cfg Config) error {
 			return fmt.Errorf("prices.file: %w", err)
 		}
 	}
+	digest := sha256.Sum256(text)
+	p.version += "+" + hex.EncodeToString(digest[:4])
 	models, err := parseFile(text)
 	if err != nil {
 		return inFile(name, err)
@@ -129,6 +133,9 @@ func readPrice(n *yaml.Node) (*Price, error) {
 		return free, nil
 	case n.Kind != yaml.MappingNode:
 		return nil, errors.New("expected a price such as {input: $2.50/M, output: $10/M}, or free")
+	}
+	if rented(n) {
+		return readHourly(n)
 	}
 	var s sheet
 	var err error

@@ -61,6 +61,7 @@ type Prices struct {
 	patterns []priced          // of the file, the most exact first
 	list     map[string]listed
 	unknown  Unknown
+	version  string
 }
 
 type priced struct {
@@ -70,7 +71,7 @@ type priced struct {
 
 // New reads the price file, if there is one. The error joins all that is wrong.
 func New(cfg Config) (*Prices, error) {
-	p := &Prices{list: readList(listText), unknown: cfg.Unknown}
+	p := &Prices{list: readList(listText), unknown: cfg.Unknown, version: listVersion}
 	if cfg.File == "" {
 		return p, nil
 	}
@@ -79,6 +80,12 @@ func New(cfg Config) (*Prices, error) {
 	}
 	return p, nil
 }
+
+// listVersion is of when the built-in list is.
+const listVersion = "2026-07"
+
+// Version names the prices: of when the built-in list is, and the file's digest where there is one, such as 2026-07+1f3a9c04.
+func (p *Prices) Version() string { return p.version }
 
 var free = &Price{}
 

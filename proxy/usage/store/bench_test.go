@@ -1,0 +1,74 @@
+package store
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"jarvis-gateway/proxy/usage"
+)
+
+// BenchmarkWrite stores batches of 10 000 records with their attempts, of which every twentieth has two. It tells how many a
+// second, what that takes of the processors on either side, and how much memory the process holds at most.
+func BenchmarkWrite(b *testing.B) {
+	b.Run("sqlite", func(b *testing.B) { benchmarkWrite(b, "sqlite:"+b.TempDir()+"/usage.db") })
+	for _, compress := range []string{"lz4", "zstd"} {
+		b.Run("clickhouse/"+compress, func(b *testing.B) { benchmarkWrite(b, with(emptyHouse(b), "compress="+compress)) })
+	}
+}
+
+func benchmarkWrite(b *testing.B, url string) {
+	const size = 10_000
+	s := opened(b, url, Options{})
+	list := make([]*usage.Record, size)
+	for i := range list {
+		list[i] = record(i, noon)
+		list[i].Content = usage.Content{}
+		list[i].Attempts = list[i].Attempts[:1+min(len(list[i].Attempts)-1, (i%20)/19)]
+	}
+	var most, now runtime.MemStats
+	engine, self := engineCPU(b), processCPU(b, os.Getpid())
+	n := 0
+	for b.Loop() {
+		for i, r := range list {
+			r.UID, r.ID = usage.NewUID(noon), fmt.Sprint("req_", n, "_", i)
+			r.Time = noon.Add(time.Duration(n)*time.Second + time.Duration(i)*50*time.Microsecond)
+		}
+		write(b, s, fmt.Sprint(n), list)
+		n++
+		if runtime.ReadMemStats(&now); now.HeapInuse > most.HeapInuse {
+			most = now
+		}
+	}
+	b.ReportMetric(float64(size*n)/b.Elapsed().Seconds(), "records/s")
+	b.ReportMetric((engineCPU(b)-engine)*1e6/float64(size*n), "engine-us/record")
+	b.ReportMetric((processCPU(b, os.Getpid())-self)*1e6/float64(size*n), "gateway-us/record")
+	b.ReportMetric(float64(most.HeapInuse)/(1<<20), "MB")
+	if got := s.number(b, `SELECT count(*) FROM requests`); got != int64(size*n) {
+		b.Errorf("%d requests, want %d", got, size*n)
+	}
+}
+
+func engineCPU(b *testing.B) float64 {
+	if s, err := house(); err == nil {
+		return processCPU(b, s.PID())
+	}
+	return 0
+}
+
+// processCPU is what a process has used of the processors, in seconds.
+func processCPU(b *testing.B, pid int) float64 {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(rest)
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return float64(user+system) / 100
+}

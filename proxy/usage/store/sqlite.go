@@ -1,0 +1,254 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"modernc.org/sqlite" // the driver, in Go
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+//go:embed sqlite/*.sql
+var sqliteFiles embed.FS
+
+// pragmas of every connection. What is answered is on the disk: the spool forgets it then. Pages that retention empties are
+// given back to the file system (auto_vacuum, which counts when the file is made).
+const pragmas = "?_txlock=immediate&_pragma=auto_vacuum(2)&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
+
+// purged is how many rows one transaction deletes: writers wait no longer than that takes.
+const purged = 1000
+
+// sqliteEngine is a file. Writers take turns.
+type sqliteEngine struct {
+	db   *sql.DB
+	pin  *sql.Conn // keeps a database in memory, which goes with the last connection to it; else nil
+	turn sync.Mutex
+	keep Keep
+	now  func() time.Time
+}
+
+func (s *Store) openSQLite(ctx context.Context, path string, o Options) error {
+	s.name = path
+	e := &sqliteEngine{keep: o.Keep, now: o.now}
+	if err := e.open(ctx, path); err != nil {
+		return s.named(err)
+	}
+	files, err := fs.Sub(sqliteFiles, "sqlite")
+	if err != nil {
+		return errors.Join(err, e.close())
+	}
+	s.db, s.engine, s.files = e.db, e, files
+	if err := s.Migrate(ctx); err != nil {
+		return errors.Join(err, e.close())
+	}
+	return nil
+}
+
+func (e *sqliteEngine) open(ctx context.Context, path string) (err error) {
+	if path == ":memory:" {
+		return e.openMemory(ctx)
+	}
+	if err := create(path); err != nil {
+		return err
+	}
+	if e.db, err = sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+pragmas); err != nil {
+		return err
+	}
+	e.db.SetMaxOpenConns(8)
+	e.db.SetMaxIdleConns(8)
+	return nil
+}
+
+// openMemory makes a database that is nobody else's. One connection is the pin, the other is shared by all in turns.
+func (e *sqliteEngine) openMemory(ctx context.Context) (err error) {
+	if e.db, err = sql.Open("sqlite", "file:/"+rand.Text()+pragmas+"&vfs=memdb"); err != nil {
+		return err
+	}
+	e.db.SetMaxOpenConns(2)
+	if e.pin, err = e.db.Conn(ctx); err != nil {
+		return errors.Join(err, e.db.Close())
+	}
+	return nil
+}
+
+// create makes a file that only its owner may read, if there is none: it may hold what people said.
+func create(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+func (e *sqliteEngine) version(ctx context.Context) (version int, err error) {
+	err = e.db.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = 'migrations'`).Scan(&version)
+	if version == 0 || err != nil {
+		return 0, err
+	}
+	err = e.db.QueryRowContext(ctx, `SELECT coalesce(max(version), 0) FROM migrations`).Scan(&version)
+	return version, err
+}
+
+// apply makes all of a migration or nothing. Another process may have been first.
+func (e *sqliteEngine) apply(ctx context.Context, m migration) error {
+	const table = `CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL, applied INTEGER NOT NULL)`
+	return e.transact(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, table); err != nil {
+			return err
+		}
+		done, err := tx.ExecContext(ctx, `INSERT OR IGNORE INTO migrations (version, name, applied) VALUES (?, ?, ?)`, m.version, m.name, e.now().UnixMicro())
+		if err != nil {
+			return err
+		}
+		if n, err := done.RowsAffected(); n == 0 || err != nil {
+			return err
+		}
+		for _, statement := range m.statements {
+			if _, err := tx.ExecContext(ctx, statement); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (e *sqliteEngine) transact(ctx context.Context, do func(*sql.Tx) error) error {
+	e.turn.Lock()
+	defer e.turn.Unlock()
+	tx, err := e.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if err := do(tx); err != nil {
+		_ = tx.Rollback() // what is not committed does not last
+		return err
+	}
+	return tx.Commit()
+}
+
+// insert leaves out what is there already, so that a batch may come twice.
+func (e *sqliteEngine) insert(ctx context.Context, _ string, b *batch) error {
+	const ignore = ` ON CONFLICT DO NOTHING`
+	err := e.transact(ctx, func(tx *sql.Tx) error {
+		err := insertRows(ctx, tx, attemptsTable(), b.attempts, ignore)
+		if err == nil {
+			err = insertRows(ctx, tx, contentsTable(), b.contents, ignore)
+		}
+		if err == nil {
+			err = insertRows(ctx, tx, feedbackTable(), b.feedback, latest())
+		}
+		if err == nil {
+			err = insertRows(ctx, tx, requestsTable(), b.requests, ignore)
+		}
+		return err
+	})
+	return refusedLite(err)
+}
+
+// latest has feedback replace what was said of the same request before.
+func latest() string {
+	var set []string
+	for _, name := range names(feedbackTable().columns) {
+		set = append(set, quoted(name)+` = excluded.`+quoted(name))
+	}
+	return ` ON CONFLICT (tenant, request, of) DO UPDATE SET ` + strings.Join(set, ", ") + ` WHERE excluded.time >= feedback.time`
+}
+
+func insertRows[R any](ctx context.Context, tx *sql.Tx, t table[R], rows []R, conflict string) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	marks := strings.Repeat(", ?", len(t.columns))[2:]
+	insert, err := tx.PrepareContext(ctx, `INSERT INTO `+t.name+` (`+columnList(t.columns)+`) VALUES (`+marks+`)`+conflict)
+	if err != nil {
+		return err
+	}
+	defer insert.Close()
+	values := make([]any, len(t.columns))
+	for _, r := range rows {
+		for i := range t.columns {
+			values[i] = t.columns[i].one(r)
+		}
+		if _, err := insert.ExecContext(ctx, values...); err != nil {
+			return fmt.Errorf("%s: %w", t.name, err)
+		}
+	}
+	return nil
+}
+
+// columnList names columns as both databases read them: some names are words of SQL.
+func columnList[R any](columns []column[R]) string {
+	quotes := names(columns)
+	for i, name := range quotes {
+		quotes[i] = quoted(name)
+	}
+	return strings.Join(quotes, ", ")
+}
+
+func quoted(name string) string { return `"` + name + `"` }
+
+// retain deletes a piece of what is old.
+func (e *sqliteEngine) retain(ctx context.Context) (more bool, err error) {
+	for _, t := range e.keep.tables() {
+		if t.keep <= 0 {
+			continue
+		}
+		n, err := e.purge(ctx, t.name, e.now().Add(-t.keep))
+		if err != nil {
+			return false, err
+		}
+		more = more || n == purged
+	}
+	return more, nil
+}
+
+// purge deletes some rows and gives the pages that they leave back to the file system.
+func (e *sqliteEngine) purge(ctx context.Context, table string, before time.Time) (n int64, err error) {
+	err = e.transact(ctx, func(tx *sql.Tx) error {
+		done, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE rowid IN (SELECT rowid FROM `+table+` WHERE time < ? ORDER BY time LIMIT ?)`,
+			before.UnixMicro(), purged)
+		if err != nil {
+			return err
+		}
+		if n, err = done.RowsAffected(); n == 0 || err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `PRAGMA incremental_vacuum`)
+		return err
+	})
+	return n, err
+}
+
+// refusedLite marks errors that speak of values.
+func refusedLite(err error) error {
+	var failed *sqlite.Error
+	if !errors.As(err, &failed) {
+		return err
+	}
+	switch failed.Code() & 0xff {
+	case sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_RANGE:
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return err
+}
+
+func (e *sqliteEngine) close() error {
+	if e.pin == nil {
+		return e.db.Close()
+	}
+	return errors.Join(e.pin.Close(), e.db.Close())
+}

@@ -1,0 +1,127 @@
+-- The same columns as in configs/clickhouse. Times are microseconds since 1970, money is nano-dollars, tags are JSON.
+
+CREATE TABLE requests (
+    "uid"                   TEXT NOT NULL,
+    "time"                  INTEGER NOT NULL,
+    "id"                    TEXT NOT NULL,
+    "tenant"                TEXT NOT NULL,
+    "team"                  TEXT NOT NULL,
+    "key"                   TEXT NOT NULL,
+    "user"                  TEXT NOT NULL,
+    "scene"                 TEXT NOT NULL,
+    "tags"                  TEXT NOT NULL,
+    "endpoint"              TEXT NOT NULL,
+    "stream"                INTEGER NOT NULL,
+    "asked"                 TEXT NOT NULL,
+    "model"                 TEXT NOT NULL,
+    "provider"              TEXT NOT NULL,
+    "served"                TEXT NOT NULL,
+    "replica"               TEXT NOT NULL,
+    "region"                TEXT NOT NULL,
+    "route"                 TEXT NOT NULL,
+    "rollout"               TEXT NOT NULL,
+    "arm"                   TEXT NOT NULL,
+    "cache"                 TEXT NOT NULL,
+    "similarity"            REAL NOT NULL,
+    "prompt"                TEXT NOT NULL,
+    "corpus"                TEXT NOT NULL,
+    "flow"                  TEXT NOT NULL,
+    "prompt_tokens"         INTEGER NOT NULL,
+    "completion_tokens"     INTEGER NOT NULL,
+    "cached_tokens"         INTEGER NOT NULL,
+    "cache_write_tokens"    INTEGER NOT NULL,
+    "cache_write_1h_tokens" INTEGER NOT NULL,
+    "reasoning_tokens"      INTEGER NOT NULL,
+    "audio_tokens"          INTEGER NOT NULL,
+    "audio_out_tokens"      INTEGER NOT NULL,
+    "image_in_tokens"       INTEGER NOT NULL,
+    "images"                INTEGER NOT NULL,
+    "audio_ms"              INTEGER NOT NULL,
+    "characters"            INTEGER NOT NULL,
+    "tier"                  TEXT NOT NULL,
+    "estimated"             INTEGER NOT NULL,
+    "cost_nano"             INTEGER NOT NULL,
+    "saved_nano"            INTEGER NOT NULL,
+    "price"                 TEXT NOT NULL,
+    "queued_us"             INTEGER NOT NULL,
+    "first_us"              INTEGER NOT NULL,
+    "upstream_us"           INTEGER NOT NULL,
+    "overhead_us"           INTEGER NOT NULL,
+    "total_us"              INTEGER NOT NULL,
+    "status"                INTEGER NOT NULL,
+    "outcome"               TEXT NOT NULL,
+    "code"                  TEXT NOT NULL,
+    "finish"                TEXT NOT NULL,
+    "gone"                  INTEGER NOT NULL,
+    "interrupted"           INTEGER NOT NULL,
+    "bytes_in"              INTEGER NOT NULL,
+    "bytes_out"             INTEGER NOT NULL,
+    "attempts"              INTEGER NOT NULL,
+    PRIMARY KEY ("uid")
+);
+CREATE INDEX requests_time ON requests ("time");
+CREATE INDEX requests_tenant ON requests ("tenant", "time");
+CREATE INDEX requests_id ON requests ("id");
+
+CREATE TABLE attempts (
+    "uid"                   TEXT NOT NULL,
+    "seq"                   INTEGER NOT NULL,
+    "time"                  INTEGER NOT NULL,
+    "tenant"                TEXT NOT NULL,
+    "model"                 TEXT NOT NULL,
+    "kind"                  TEXT NOT NULL,
+    "provider"              TEXT NOT NULL,
+    "served"                TEXT NOT NULL,
+    "replica"               TEXT NOT NULL,
+    "region"                TEXT NOT NULL,
+    "result"                TEXT NOT NULL,
+    "begun_us"              INTEGER NOT NULL,
+    "first_us"              INTEGER NOT NULL,
+    "prompt_tokens"         INTEGER NOT NULL,
+    "completion_tokens"     INTEGER NOT NULL,
+    "cached_tokens"         INTEGER NOT NULL,
+    "cache_write_tokens"    INTEGER NOT NULL,
+    "cache_write_1h_tokens" INTEGER NOT NULL,
+    "reasoning_tokens"      INTEGER NOT NULL,
+    "audio_tokens"          INTEGER NOT NULL,
+    "audio_out_tokens"      INTEGER NOT NULL,
+    "image_in_tokens"       INTEGER NOT NULL,
+    "images"                INTEGER NOT NULL,
+    "audio_ms"              INTEGER NOT NULL,
+    "characters"            INTEGER NOT NULL,
+    "tier"                  TEXT NOT NULL,
+    "estimated"             INTEGER NOT NULL,
+    "cost_nano"             INTEGER NOT NULL,
+    PRIMARY KEY ("uid", "seq")
+);
+CREATE INDEX attempts_time ON attempts ("time");
+
+-- The latest of a request counts, and replaces what was said before.
+CREATE TABLE feedback (
+    "uid"     TEXT NOT NULL,
+    "time"    INTEGER NOT NULL,
+    "request" TEXT NOT NULL,
+    "of"      TEXT NOT NULL,
+    "tenant"  TEXT NOT NULL,
+    "key"     TEXT NOT NULL,
+    "user"    TEXT NOT NULL,
+    "score"   REAL NOT NULL,
+    "comment" TEXT NOT NULL,
+    "model"   TEXT NOT NULL,
+    "prompt"  TEXT NOT NULL,
+    "rollout" TEXT NOT NULL,
+    "arm"     TEXT NOT NULL,
+    PRIMARY KEY ("tenant", "request", "of")
+);
+CREATE INDEX feedback_time ON feedback ("time");
+
+CREATE TABLE contents (
+    "uid"      TEXT NOT NULL,
+    "time"     INTEGER NOT NULL,
+    "tenant"   TEXT NOT NULL,
+    "id"       TEXT NOT NULL,
+    "asked"    TEXT NOT NULL,
+    "answered" TEXT NOT NULL,
+    PRIMARY KEY ("uid")
+);
+CREATE INDEX contents_time ON contents ("time");
