@@ -20,7 +20,7 @@ const (
 func Estimate(text []byte) int {
 	all := [1]span{{0, len(text)}}
 	e := estimator(false)
-	return e.texts(text, all[:], len(text))
+	return rounded(e.texts(text, all[:], len(text)))
 }
 
 // span is a part of a text.
@@ -31,9 +31,12 @@ type sample struct {
 	*vocabulary
 	kinds   *[256]uint8 // of each byte
 	escaped bool        // the texts are what is in strings of JSON
+	rough   bool        // short ones need not be counted either
 }
 
-func estimator(escaped bool) sample { return sample{o200k(), kindsOfBytes(), escaped} }
+func estimator(escaped bool) sample {
+	return sample{vocabulary: o200k(), kinds: kindsOfBytes(), escaped: escaped}
+}
 
 var kindsOfBytes = sync.OnceValue(func() *[256]uint8 {
 	var kinds [256]uint8
@@ -58,13 +61,16 @@ var kindsOfBytes = sync.OnceValue(func() *[256]uint8 {
 	return &kinds
 })
 
-// texts estimates parts of raw, of so many bytes in all.
+// rounded is how many tokens so many 256ths are.
+func rounded(n int) int { return (n + 128) / 256 }
+
+// texts estimates parts of raw, of so many bytes in all, in 256ths of a token as all that it is made of.
 func (s *sample) texts(raw []byte, texts []span, size int) int {
 	switch {
-	case size <= counted:
+	case size <= counted && !s.rough:
 		n := 0
 		for _, t := range texts {
-			n += s.exactly(raw[t.start:t.end])
+			n += s.exactly(raw[t.start:t.end]) * 256
 		}
 		return n
 	case size <= looked:
@@ -76,8 +82,8 @@ func (s *sample) texts(raw []byte, texts []span, size int) int {
 
 // tokens is how many tokens a text has of which so much has been seen. It is at least what the longest token makes of it.
 func (s *sample) tokens(cost, seen, size int) int {
-	n := int(float64(cost)*float64(size)/float64(max(seen, 1))/256 + 0.5)
-	return min(max(n, size/s.longest+1), size)
+	n := int(float64(cost) * float64(size) / float64(max(seen, 1)))
+	return min(max(n, (size/s.longest+1)*256), size*256)
 }
 
 // all looks at all of the texts.

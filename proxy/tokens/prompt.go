@@ -19,16 +19,26 @@ func EstimateJSON(raw []byte) int {
 	p := prompt{raw: raw}
 	p.body()
 	p.flush()
-	return p.tokens
+	return p.tokens + rounded(p.estimated)
 }
 
 // CountRequest is EstimateJSON with every text counted, by the model's vocabulary. For that it looks at each byte. Of plain
 // texts it is what OpenAI bills; how tools, schemas and media are put into a prompt no provider publishes.
 func CountRequest(raw []byte, model string) int {
+	n, _ := CountFramed(raw, model)
+	return n
+}
+
+// CountFramed is CountRequest, and how many messages there are if plain texts in messages are all that the prompt has and OpenAI
+// publishes the vocabulary: by each of them the framing differs among its models by a token at most. Else it is 0.
+func CountFramed(raw []byte, model string) (n, messages int) {
 	t := For(model)
 	p := prompt{raw: raw, exact: t.load()}
 	p.body()
-	return t.Scale(p.tokens)
+	if messages = p.messages; p.other || !t.Exact() {
+		messages = 0
+	}
+	return t.Scale(p.tokens), messages
 }
 
 // prompt walks a request's body, and adds up tokens.
@@ -38,9 +48,40 @@ type prompt struct {
 	depth  int
 	tokens int
 
-	exact   *vocabulary         // nil to estimate
-	texts   [textsTogether]span // wait to be looked at as one
-	n, size int                 // how many texts wait, of how many bytes
+	messages int
+	other    bool // there is more than texts in messages
+
+	exact     *vocabulary // nil to estimate
+	waiting   queue
+	estimated int   // tokens of texts that wait no more, in 256ths
+	flushed   int   // how often none waited
+	alike     queue // texts of elements of an array of which others are passed
+	hopping   bool  // in such an array
+}
+
+// queue has texts that wait to be looked at as one.
+type queue struct {
+	texts   [textsTogether]span
+	n, size int // how many wait, of how many bytes
+}
+
+func (q *queue) full() bool { return q.n == len(q.texts) }
+
+func (q *queue) add(t span) {
+	q.texts[q.n] = t
+	q.n++
+	q.size += t.end - t.start
+}
+
+// estimate is about how many tokens the texts have, in 256ths. None waits then.
+func (q *queue) estimate(raw []byte, rough bool) (n int) {
+	if q.size > 0 {
+		s := estimator(true)
+		s.rough = rough
+		n = s.texts(raw, q.texts[:q.n], q.size)
+	}
+	q.n, q.size = 0, 0
+	return n
 }
 
 // part says what a value is in a prompt.
@@ -114,6 +155,7 @@ func (p *prompt) body() {
 		p.space()
 	}
 	if p.at < len(p.raw) {
+		p.other = true
 		p.say(p.at, len(p.raw))
 	}
 }
@@ -150,11 +192,14 @@ func (p *prompt) value(is part) bool {
 	case silent:
 		return p.skip()
 	case role:
+		p.messages++
 		p.tokens += framing + 1
 		return p.skip()
 	case name:
+		p.other = true
 		p.tokens++
 	case system:
+		p.messages++
 		p.tokens += framing + 1
 	case turns:
 		p.tokens += framing
@@ -181,26 +226,42 @@ func (p *prompt) open(is part) bool {
 		return p.object(inTurns)
 	case c == '[':
 		return p.array(said)
-	case c == '-' || c-'0' <= 9:
+	case numeric(c):
 		p.tokens++
 	}
 	return p.skip()
 }
 
 func (p *prompt) array(of part) bool {
+	if p.numbers() {
+		return true
+	}
+	e := p.element()
+	first, n, h := byte(0), 0, hops{from: e}
 	for p.at++; ; {
 		p.space()
-		switch p.peek() {
+		switch c := p.peek(); c {
 		case ']':
 			p.at++
+			h.end(p)
 			return true
 		case ',':
 			p.at++
 			continue
+		default:
+			if n == 0 {
+				first = c
+			}
 		}
 		if !p.value(of) {
+			h.end(p)
 			return false
 		}
+		h.looked(p, e)
+		if n++; n >= hopFrom && (n-hopFrom)%hopEach == 0 {
+			h.hop(p, first)
+		}
+		e = p.element()
 	}
 }
 
@@ -213,8 +274,10 @@ func (p *prompt) string(is part) bool {
 	content := p.raw[t.start:t.end]
 	switch {
 	case is == picture:
+		p.other = true
 		p.tokens += imageTokens
 	case is == media && isData(content):
+		p.other = true
 		p.media(t)
 	default:
 		p.say(t.start, t.end)
@@ -261,6 +324,7 @@ func (p *prompt) whole(is part) bool {
 	if is == schema && !bytes.Contains(p.raw[start:p.at], []byte(`"schema"`)) || is == extra && p.at-start < longField {
 		return true
 	}
+	p.other = true
 	if end := p.at; p.raw[start] == '"' {
 		p.say(start+1, end-1)
 	} else {
@@ -275,21 +339,16 @@ func (p *prompt) say(start, end int) {
 		p.tokens += p.exact.count(unescape(nil, p.raw[start:end]))
 		return
 	}
-	if p.n == len(p.texts) {
+	if p.waiting.full() {
 		p.flush()
 	}
-	p.texts[p.n] = span{start, end}
-	p.n++
-	p.size += end - start
+	p.waiting.add(span{start, end})
 }
 
 // flush adds what the texts that wait are estimated to have.
 func (p *prompt) flush() {
-	if p.size > 0 {
-		s := estimator(true)
-		p.tokens += s.texts(p.raw, p.texts[:p.n], p.size)
-	}
-	p.n, p.size = 0, 0
+	p.estimated += p.waiting.estimate(p.raw, false)
+	p.flushed++
 }
 
 func (p *prompt) space() {
@@ -322,26 +381,22 @@ func (p *prompt) text() (t span, ok bool) {
 
 // skip passes over the value at p.at, however deep.
 func (p *prompt) skip() bool {
-	for depth := 0; p.at < len(p.raw); {
+	for p.at < len(p.raw) {
 		switch c := p.raw[p.at]; c {
 		case '"':
-			if _, ok := p.text(); !ok {
-				return false
-			}
+			_, ok := p.text()
+			return ok
 		case '{', '[':
-			depth++
-			p.at++
+			n := closing(p.raw[p.at+1:], c)
+			p.at += n + 2
+			return n >= 0
 		case '}', ']':
-			depth--
-			p.at++
+			return false
 		case ',', ':', ' ', '\t', '\n', '\r':
 			p.at++
-			continue
 		default:
 			p.scalar()
-		}
-		if depth <= 0 {
-			return depth == 0
+			return true
 		}
 	}
 	return false
