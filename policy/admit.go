@@ -31,6 +31,7 @@ func (g *Gate) Admit(c *Caller, a *Ask, grant *Grant) error {
 // wait returns once the request holds what it needs, or cannot.
 func (r *Grant) wait(at int) error {
 	l := r.holds[at].limit
+	r.short = l
 	w := &waiter{tenant: r.caller.Tenant, priority: r.caller.tenant.priority, needs: r.needs, at: at, places: l.queue.Max, limit: l.queue.Wait}
 	w.name = func(need int) string { return r.holds[need].limit.scope.name + ", " + r.holds[need].limit.String() }
 	w.try = func() (counter.Short, bool, error) {
@@ -46,12 +47,23 @@ func (r *Grant) wait(at int) error {
 	if leaving := r.ask.Waiting; leaving != nil {
 		w.hold, w.letGo = leaving.Hold, func() { leaving.LetGo() }
 	}
+	begun := time.Now()
+	defer func() { r.waited += time.Since(begun) }()
 	return r.gate.line.wait(w)
+}
+
+// Waited is how long the request stood in line.
+func (r *Grant) Waited() time.Duration {
+	if r == nil {
+		return 0
+	}
+	return r.waited
 }
 
 // over is what happens to a request that a limit is short for.
 func (r *Grant) over(short *hold, why counter.Short) error {
 	l := short.limit
+	r.short = l
 	switch {
 	case why.Unavailable:
 		return &wire.Error{Status: 503, Type: wire.TypeServer, Code: "limits_unavailable", Retry: time.Second,
@@ -108,6 +120,9 @@ func (r *Grant) refusal(short *hold, why counter.Short) *wire.Error {
 		e := limited(0, "Request too large: it needs %d tokens at least, and %s may use %s.", r.floor(l), l.scope.name, l.rate)
 		e.Final = true
 		return e
+	case l.budget() && why.Share && r.busy(short):
+		return limited(time.Second, "The store of the limits does not answer, and until it does no more of the budget of %s for %s may be used here. "+
+			"Please try again.", l.rate, l.scope.name)
 	case l.budget() && r.busy(short):
 		return limited(time.Second, "What is left of the budget of %s for %s is held by requests in flight. Please try again.", l.rate, l.scope.name)
 	case l.budget() && l.unit == Spend && r.floor(l) > l.spec.Limit:

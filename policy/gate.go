@@ -28,6 +28,7 @@ type Setup struct {
 	Log      *slog.Logger      // of what goes wrong behind the requests; nil: nowhere
 	Once     Once              // so that one alert is sent, whatever the number of replicas; nil: none is sent
 	OnAlert  func(Alert)       // told of each; it must not block
+	OnWait   OnWait            // told of each request that waited, once it does no more; nil: nobody is
 	Stock    Stock             // of documents and vectors; nil: none can be stored
 	Counters *counter.Counters // nil: the setup is only checked; nothing is counted and nothing fetched
 }
@@ -86,6 +87,7 @@ type Gate struct {
 // what it has learnt stays known, and what it counted goes on.
 func New(s Setup, prev *Gate) (*Gate, error) {
 	g := &Gate{setup: s, counters: s.Counters, line: newLine(everyone)}
+	g.line.onWait = s.OnWait
 	var before *directory
 	var stored Stored
 	if prev != nil {

@@ -19,8 +19,11 @@ type Grant struct {
 	needs  []counter.Need // of holds, by the same index
 	ends   []counter.End  // of holds too
 
+	waited time.Duration // in line
+
 	guess   int64 // tokens of the prompt, as estimated, 0: not yet
 	exact   int64 // as counted, 0: not counted
+	framed  int64 // messages around it, if texts in messages are all it has, counted as the provider is said to
 	prompt  int64 // as budgets hold it: what the provider will report at most, as far as experience tells
 	fair    int64 // as rates hold it: what it will most probably report
 	output  int64 // tokens of the answer that the budgets' holds cover
@@ -32,6 +35,8 @@ type Grant struct {
 	rated   bool  // a rate of tokens or money does
 	lost    int64 // tokens of attempts that came to nothing, and
 	wasted  int64 // what they cost
+
+	short *limit // that was so last, nil: none was
 
 	mention // of the request's body
 }
@@ -53,7 +58,7 @@ const (
 // begin collects the limits that apply.
 func (r *Grant) begin(g *Gate, c *Caller, a *Ask) {
 	r.clear()
-	r.gate, r.caller, r.ask = g, c, *a
+	r.gate, r.caller, r.ask, r.waited = g, c, *a, 0
 	r.ask.N = max(a.N, 1)
 	if users := c.tenant.users; users != nil {
 		r.collectUsers(users, a)
@@ -255,6 +260,7 @@ func (r *Grant) Aim(tariff Tariff, served string, cuttable bool) error {
 			return nil
 		}
 	}
+	r.short = r.budget()
 	return &wire.Error{Status: 429, Type: wire.TypeQuota, Code: "insufficient_quota", Final: true, Failover: true, Own: true,
 		Message: "What is left of the budget does not pay for another provider's answer."}
 }
@@ -262,7 +268,7 @@ func (r *Grant) Aim(tariff Tariff, served string, cuttable bool) error {
 // face has sizes be those of another target.
 func (r *Grant) face(tariff Tariff, served string, cuttable bool) {
 	if served != r.ask.Served && r.ask.Raw != nil {
-		r.exact = 0 // of another vocabulary
+		r.exact, r.framed = 0, 0 // of another vocabulary
 	}
 	r.ask.Tariff, r.ask.Served, r.ask.Cuttable = tariff, served, cuttable
 }

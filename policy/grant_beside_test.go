@@ -102,7 +102,7 @@ func TestTwoAtOnceStayInTheBudget(t *testing.T) {
 				if left := g.left(t, c, Spend); left != max(budget-spent.Load(), 0) {
 					t.Errorf("the counter has %d left, %d are", left, budget-spent.Load())
 				}
-				if hedged.Load() < 50 || alone.Load() == 0 {
+				if hedged.Load() < 50 || workers == 1 && alone.Load() == 0 { // of many at once, all may have found room for two
 					t.Errorf("%d with two attempts, %d with one", hedged.Load(), alone.Load())
 				}
 			})

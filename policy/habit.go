@@ -19,6 +19,8 @@ type habit struct {
 	length average // of answers, in tokens
 	ruler  ruler   // of prompts as reported beside prompts as counted
 	seen   int     // prompts that the ruler knows
+	agreed int64   // tokens of the longest prompt of plain messages that was reported as it was counted
+	apart  bool    // one was not
 	beyond int64   // tokens that were reported at most beyond the bytes of a request
 	named  float64 // of what requests only name, as reported to what is held for it
 	event  int64   // tokens that an event of a stream has, beyond the first
@@ -82,14 +84,24 @@ func (h *habit) wide(size int, elsewhere int64) int64 {
 }
 
 // counted is the same for a prompt that was counted, by the provider's own vocabulary or another.
-func (h *habit) counted(exact, elsewhere int64, own bool) int64 {
+func (h *habit) counted(r *Grant, own bool) int64 {
 	first := firstOther
 	if own {
 		first = firstRatio
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.ruler.bound(exact, first) + h.other(elsewhere)
+	bound := h.ruler.bound(r.exact, first) + h.other(r.elsewhere)
+	if h.documented(r) {
+		return min(bound, r.exact+r.framed)
+	}
+	return bound
+}
+
+// documented tells a prompt that is counted as its provider documents it, who has been seen to do so, and never not to. Then little
+// experience is enough, but a short prompt tells nothing of much longer ones, which another vocabulary may make longer still.
+func (h *habit) documented(r *Grant) bool {
+	return r.framed > 0 && r.elsewhere == 0 && !h.apart && r.exact <= 2*h.agreed
 }
 
 // told is what a provider that has not said it will most probably bill for a prompt.
@@ -165,6 +177,18 @@ func (h *habit) learnPrompt(r *Grant, reported int64) {
 	default:
 		h.ruler.learn(r.exact, reported)
 		h.seen++
+		h.agree(r, reported)
+	}
+}
+
+// agree looks whether a prompt of plain messages was reported as it was counted, but for a token by message.
+func (h *habit) agree(r *Grant, reported int64) {
+	switch off := reported - r.exact; {
+	case r.framed == 0:
+	case off > r.framed || off < -r.framed:
+		h.apart = true
+	default:
+		h.agreed = max(h.agreed, r.exact)
 	}
 }
 

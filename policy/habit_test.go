@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -90,4 +92,40 @@ func TestHabitsEndWithTheTenant(t *testing.T) {
 	practised(t, g, gone) // of who is gone requests may still be under way
 	reload(file(nil))
 	check("back in the file", keyA, false)
+}
+
+// What a provider counts as it documents is held as it is counted, as long as it has never reported anything else.
+func TestPlainMessagesAreHeldAsCounted(t *testing.T) {
+	tariff := perToken{in: 1000, out: 1000}
+	g, c := counting(t, Tenant{Limits: Limits{Spend: spends(t, "$0.001/d")}}, Limits{}) // 1,000 tokens
+	held := func(served, more string, off int64) (beyond int64) {
+		t.Helper()
+		body := fmt.Sprintf(`{"messages":[{"role":"user","content":%q}]%s}`, strings.Repeat("a word, ", 10), more)
+		r := admitted(t, g, c, Ask{Model: "chat", Habit: served + more, Served: served, Tariff: tariff, Raw: []byte(body), Answers: true, Cap: 20})
+		beyond = r.prompt - r.exact
+		r.Settle(wire.Usage{Prompt: r.exact + off}, 0, true)
+		return beyond
+	}
+	const tools = `,"tools":[{"type":"function","function":{"name":"look"}}]`
+	for _, row := range []struct {
+		served, more string
+		off, first   int64 // what is reported beyond what is counted, and held before that
+		then         func(beyond int64) bool
+	}{
+		{"gpt-4o", "", 0, 16, func(n int64) bool { return n == 1 }},
+		{"gpt-4.1", "", 1, 16, func(n int64) bool { return n == 1 }},
+		{"gpt-5", "", 2, 16, func(n int64) bool { return n > 8 }},
+		{"gpt-4o", tools, 0, 16, func(n int64) bool { return n > 8 }},
+		{"claude", "", 0, 16, func(n int64) bool { return n > 8 }},
+	} {
+		if n := held(row.served, row.more, row.off); n < row.first {
+			t.Errorf("%s%s: %d tokens are held beyond a first prompt", row.served, row.more, n)
+		}
+		if n := held(row.served, row.more, 0); !row.then(n) {
+			t.Errorf("%s%s: %d tokens are held beyond a second prompt", row.served, row.more, n)
+		}
+		if held(row.served, row.more, 3); held(row.served, row.more, 0) < 3 {
+			t.Errorf("%s%s: it was reported otherwise, and is held as it is counted", row.served, row.more)
+		}
+	}
 }

@@ -32,6 +32,26 @@ type line struct {
 	rooms map[string]*room // who waits because of a limit, whatever they wait for now
 	all   *room
 	most  int // places in all
+
+	onWait OnWait
+}
+
+// OnWait is told how long a request waited for a limit or for a place at a provider, and what became of that: served, refused,
+// or left where its client did.
+type OnWait func(d time.Duration, result string)
+
+// waited tells of it.
+func (l *line) waited(w *waiter, err error) {
+	if l.onWait == nil {
+		return
+	}
+	result := "refused"
+	if err == nil {
+		result = "served"
+	} else if errors.Is(err, errLeft) {
+		result = "left"
+	}
+	l.onWait(time.Since(w.began), result)
 }
 
 // everyone is how many may wait in a process, for any limits: each holds a connection and its request in memory.
@@ -77,11 +97,12 @@ var errLeft = errors.New("the client left the line")
 
 // wait returns once the request has what it needs, or cannot have it: it has waited too long, there is no place, others go
 // first, the client left (errLeft). Who has left may still get nil, if that came first.
-func (l *line) wait(w *waiter) error {
+func (l *line) wait(w *waiter) (err error) {
 	w.began, w.wake = time.Now(), make(chan struct{}, 1)
 	if err := l.join(w); err != nil {
 		return err
 	}
+	defer func() { l.waited(w, err) }()
 	defer l.leave(w)
 	if w.hold != nil && !w.hold(leaving{l, w}) {
 		return errLeft

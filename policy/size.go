@@ -74,10 +74,10 @@ func (r *Grant) estimate() {
 	}
 	if r.ask.Raw == nil {
 		r.exact = r.ask.Prompt
-		r.prompt = r.habit.counted(r.exact, r.elsewhere, true)
+		r.prompt = r.habit.counted(r, true)
 	} else if r.prompt = r.habit.wide(len(r.ask.Raw), r.elsewhere); r.exact > 0 || !r.slight() {
 		r.count()
-		r.prompt = min(r.prompt, r.habit.counted(r.exact, r.elsewhere, tokens.For(r.ask.Served).Exact()))
+		r.prompt = min(r.prompt, r.habit.counted(r, tokens.For(r.ask.Served).Exact()))
 	}
 	if !r.rated {
 		r.fair = r.prompt
@@ -98,7 +98,8 @@ func (r *Grant) guessed() int64 {
 // count counts the prompt, once.
 func (r *Grant) count() {
 	if r.exact == 0 && r.ask.Raw != nil {
-		r.exact = int64(tokens.CountRequest(r.ask.Raw, r.ask.Served))
+		exact, framed := tokens.CountFramed(r.ask.Raw, r.ask.Served)
+		r.exact, r.framed = int64(exact), int64(framed)
 	}
 }
 

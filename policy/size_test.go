@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"jarvis-gateway/policy/counter"
 	"jarvis-gateway/proxy/wire"
 )
 
@@ -35,6 +36,8 @@ func TestHeldIsNotSpent(t *testing.T) {
 	if e := err.(*wire.Error); e.Final || e.Retry < time.Second {
 		t.Errorf("%+v", e)
 	}
+	err = r.refusal(&r.holds[0], counter.Short{Share: true})
+	turnedDown(t, err, "rate_limit_exceeded", "The store of the limits does not answer, and until it does no more of the budget of $0.001/d for tenant acme may be used here.")
 	u := wire.Usage{Prompt: 500, Completion: 490}
 	first.Settle(u, tariff.Cost(u), true)
 	turnedDown(t, g.Admit(c, &a, &r), "insufficient_quota", "is spent: what is left, $0.00001, does not pay")

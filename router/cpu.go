@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func (p *processor) measure(now time.Time) {
+func (p *cpuMeter) measure(now time.Time) {
 	used, err := processTime()
 	if err != nil {
 		return

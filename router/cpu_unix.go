@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// processTime is how long the process has kept processors busy.
+// processTime is how much CPU time the process has used.
 func processTime() (time.Duration, error) {
 	var u syscall.Rusage
 	err := syscall.Getrusage(syscall.RUSAGE_SELF, &u)

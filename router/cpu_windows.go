@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// processTime is how long the process has kept processors busy.
+// processTime is how much CPU time the process has used.
 func processTime() (time.Duration, error) {
 	var created, ended, kernel, user syscall.Filetime
 	self, err := syscall.GetCurrentProcess()

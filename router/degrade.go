@@ -289,8 +289,8 @@ func (r *Router) Degraded(now time.Time) (list []Degraded) {
 	return list
 }
 
-// processor is how busy the gateway's process is. Whoever asks measures, at most once a second.
-type processor struct {
+// cpuMeter tells how busy the gateway's process is. Whoever asks measures, at most once a second.
+type cpuMeter struct {
 	next atomic.Int64
 	busy atomic.Uint64 // float64 bits
 	mu   sync.Mutex
@@ -299,7 +299,7 @@ type processor struct {
 }
 
 // share is how much of what it may use the process used over the last second, or since it was asked last.
-func (p *processor) share(now time.Time) float64 {
+func (p *cpuMeter) share(now time.Time) float64 {
 	due := p.next.Load()
 	if now.UnixNano() >= due && p.next.CompareAndSwap(due, now.Add(time.Second).UnixNano()) {
 		p.measure(now)
@@ -308,4 +308,4 @@ func (p *processor) share(now time.Time) float64 {
 }
 
 // last is what the last look found.
-func (p *processor) last() float64 { return math.Float64frombits(p.busy.Load()) }
+func (p *cpuMeter) last() float64 { return math.Float64frombits(p.busy.Load()) }

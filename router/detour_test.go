@@ -249,8 +249,8 @@ func TestDegradeSurvivesAReload(t *testing.T) {
 	})
 }
 
-func TestProcessor(t *testing.T) {
-	p, now := &processor{}, time.Now()
+func TestCPUMeter(t *testing.T) {
+	p, now := &cpuMeter{}, time.Now()
 	p.share(now)
 	for x := 0; time.Since(now) < 100*time.Millisecond; x++ { // a busy tenth of a second
 	}

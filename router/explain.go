@@ -209,7 +209,7 @@ func (c *Rollout) whom() string {
 }
 
 // explain tells whether the other model serves, and the readings.
-func (d *degrade) explain(q *Query, now time.Time, cpu *processor) (cause, why string) {
+func (d *degrade) explain(q *Query, now time.Time, cpu *cpuMeter) (cause, why string) {
 	if since := d.state.since.Load(); since != nil {
 		cause = *since
 	}
@@ -233,8 +233,8 @@ func (d *degrade) explain(q *Query, now time.Time, cpu *processor) (cause, why s
 	return "", strings.Join(words, "; ")
 }
 
-// reading is what a gauge shows. The processor's is that of the last look: to look now would change what the next one finds.
-func (g gauge) reading(now time.Time, cpu *processor) float64 {
+// reading is what a gauge shows. That of the CPU is of the last look: to look now would change what the next one finds.
+func (g gauge) reading(now time.Time, cpu *cpuMeter) float64 {
 	if g.cause == "cpu" {
 		return cpu.last()
 	}

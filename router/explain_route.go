@@ -79,65 +79,86 @@ type placing struct {
 // surely is the chance where the order says it all.
 func surely(_ []int, place int) float64 { return float64(count(place == 0)) }
 
+// placing is that of the route's way to pick, of the targets in order, which are fit.
 func (r *Route) placing(q *Query, order []int, now time.Time) placing {
-	n := len(order)
-	track := func(i int) *Track { return r.Targets[i].Track(q.model()) }
-	one := func(key func(i int) float64) func(i int) [2]float64 {
-		return func(i int) [2]float64 { return [2]float64{key(i), 0} }
-	}
 	switch r.pick {
 	case "weighted":
-		var sum uint64
-		for _, i := range order {
-			sum += r.Targets[i].weight
-		}
-		part := func(i int) float64 {
-			if sum == 0 {
-				return 1 / float64(n)
-			}
-			return float64(r.Targets[i].weight) / float64(sum)
-		}
-		return placing{one(func(i int) float64 { return -part(i) }), func(i int) string { return fmt.Sprintf("its weight is %d of %d", r.Targets[i].weight, sum) },
-			func(order []int, place int) float64 { return part(order[place]) }}
+		return r.placeByWeight(order)
 	case "round_robin":
-		next := 0
-		if n > 0 {
-			next = order[int((r.turn.Load()+1)%uint32(n))] //nolint:gosec // at most 64
-		}
-		key := one(func(i int) float64 { return float64((i - next + len(r.Targets)) % len(r.Targets)) })
-		return placing{key, func(i int) string {
-			if i == next {
-				return "its turn is next"
-			}
-			return "its turn comes later"
-		}, surely}
+		return r.placeByTurn(order)
 	case "least_loaded":
-		key := one(func(i int) float64 { return r.Targets[i].load(q, now) / float64(max(r.Targets[i].weight, 1)) })
-		return placing{key, func(i int) string {
-			return fmt.Sprintf("%.3g calls under way for its weight of %d", r.Targets[i].load(q, now), r.Targets[i].weight)
-		}, func(order []int, place int) float64 { return beginningAnywhere(len(r.Targets), order, place, key) }}
+		return r.placeByLoad(q, now)
 	case "fastest":
-		key := one(func(i int) float64 { return r.Targets[i].wait(q, now) })
-		return placing{key, func(i int) string {
-			expected := track(i).expected(q, now)
-			if expected == 0 {
-				return "nobody knows yet how fast it is"
-			}
-			return fmt.Sprintf("%s until the first content, with %d calls under way", expected.Round(time.Millisecond), track(i).inFlight.Load())
-		}, func(order []int, place int) float64 { return betterOfTwo(order, place, key) }}
+		return r.placeByWait(q, now)
 	case "cheapest":
 		return placing{one(func(i int) float64 { return priced(q, r.Targets[i]) }), func(i int) string { return costs(q.Price(r.Targets[i])) }, surely}
 	case "best":
-		return placing{func(i int) [2]float64 { return [2]float64{-r.Targets[i].quality, priced(q, r.Targets[i])} },
-			func(i int) string {
-				return fmt.Sprintf("its quality is %g, and %s", r.Targets[i].quality, costs(q.Price(r.Targets[i])))
-			}, surely}
+		return r.placeByQuality(q)
 	}
 	return placing{one(func(i int) float64 { return float64(i) }), func(i int) string {
 		if i == order[0] {
 			return "it is the first that is fit"
 		}
 		return "others come before it"
+	}, surely}
+}
+
+// one is a key that has nothing to say among equals.
+func one(key func(i int) float64) func(i int) [2]float64 {
+	return func(i int) [2]float64 { return [2]float64{key(i), 0} }
+}
+
+func (r *Route) placeByWeight(order []int) placing {
+	var sum uint64
+	for _, i := range order {
+		sum += r.Targets[i].weight
+	}
+	part := func(i int) float64 {
+		if sum == 0 {
+			return 1 / float64(len(order))
+		}
+		return float64(r.Targets[i].weight) / float64(sum)
+	}
+	return placing{one(func(i int) float64 { return -part(i) }), func(i int) string { return fmt.Sprintf("its weight is %d of %d", r.Targets[i].weight, sum) },
+		func(order []int, place int) float64 { return part(order[place]) }}
+}
+
+func (r *Route) placeByTurn(order []int) placing {
+	next := 0
+	if n := len(order); n > 0 {
+		next = order[int((r.turn.Load()+1)%uint32(n))] //nolint:gosec // at most 64
+	}
+	key := one(func(i int) float64 { return float64((i - next + len(r.Targets)) % len(r.Targets)) })
+	return placing{key, func(i int) string {
+		if i == next {
+			return "its turn is next"
+		}
+		return "its turn comes later"
+	}, surely}
+}
+
+func (r *Route) placeByLoad(q *Query, now time.Time) placing {
+	key := one(func(i int) float64 { return r.Targets[i].load(q, now) / float64(max(r.Targets[i].weight, 1)) })
+	return placing{key, func(i int) string {
+		return fmt.Sprintf("%.3g calls under way for its weight of %d", r.Targets[i].load(q, now), r.Targets[i].weight)
+	}, func(order []int, place int) float64 { return beginningAnywhere(len(r.Targets), order, place, key) }}
+}
+
+func (r *Route) placeByWait(q *Query, now time.Time) placing {
+	key := one(func(i int) float64 { return r.Targets[i].wait(q, now) })
+	return placing{key, func(i int) string {
+		track := r.Targets[i].Track(q.model())
+		expected := track.expected(q, now)
+		if expected == 0 {
+			return "nobody knows yet how fast it is"
+		}
+		return fmt.Sprintf("%s until the first content, with %d calls under way", expected.Round(time.Millisecond), track.inFlight.Load())
+	}, func(order []int, place int) float64 { return betterOfTwo(order, place, key) }}
+}
+
+func (r *Route) placeByQuality(q *Query) placing {
+	return placing{func(i int) [2]float64 { return [2]float64{-r.Targets[i].quality, priced(q, r.Targets[i])} }, func(i int) string {
+		return fmt.Sprintf("its quality is %g, and %s", r.Targets[i].quality, costs(q.Price(r.Targets[i])))
 	}, surely}
 }
 

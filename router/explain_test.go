@@ -98,7 +98,7 @@ func TestExplainsWhyNot(t *testing.T) {
 		}
 		fail(1, &wire.Error{Status: 502, Failover: true})
 		fail(2, &wire.Error{Status: 429, Code: codeLimited, Failover: true, Retry: 30 * time.Second})
-		r.Force("m", "c", "m", ForceOpen)
+		r.Force(Decision{"m", "c", "m", ForceOpen, 0})
 		e := explanation(t, r, "m", Query{Tenant: "other"})
 		for i, want := range []string{"its condition does not fit: {tenant: acme}", "its breaker is open (consecutive) for ", "it rests for 30s, as its provider asked", "it was taken out of service by hand"} {
 			if at := e.Routes[0].Targets[i]; !strings.HasPrefix(at.Why, want) || at.Order != 0 || at.Chance != 0 {

@@ -24,18 +24,59 @@ type named struct {
 	forced atomic.Int32 // what holds for those to come
 
 	mu      sync.Mutex
-	decided map[string]*Track // those that something else holds for: clients cannot make the gateway forget these
+	turn    int64             // of the last decision about all
+	decided map[string]*Track // those that something else was decided about: clients cannot make the gateway forget these
 }
 
-// decide says what holds for one model. The track goes on while that is not what holds for all.
-func (n *named) decide(track *Track, f Force) {
+// expect makes ready for a decision: what it means is followed, and what it says of all holds for those to come.
+func (n *named) expect(t *Target, d Decision) {
+	if d.Model != "" {
+		t.Track(d.Model) // also before it is first asked for
+		return
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if f == Force(n.forced.Load()) {
+	if d.Turn == 0 || d.Turn > n.turn {
+		n.forced.Store(int32(d.Force))
+		n.turn = max(n.turn, d.Turn)
+	}
+}
+
+// hold keeps the tracks of a model, "" for all, that something else was decided about than what holds for all, or later. The
+// others may be forgotten again.
+func (n *named) hold(model string) {
+	for _, track := range n.all() {
+		if model == "" || track.Model == model {
+			n.keep(track, track.decided(), Force(track.forced.Load()))
+		}
+	}
+}
+
+func (n *named) keep(track *Track, turn int64, f Force) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if turn <= n.turn && f == Force(n.forced.Load()) {
 		delete(n.decided, track.Model)
 		return
 	}
 	n.decided[track.Model] = track
+}
+
+// news tells a decision that is not known yet.
+func (n *named) news(d Decision) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if d.Model == "" {
+		return d.Turn > n.turn
+	}
+	track := n.decided[d.Model]
+	if track == nil {
+		track, _ = n.Peek(d.Model)
+	}
+	if track == nil {
+		return d.Turn > n.turn
+	}
+	return d.Turn > track.decided()
 }
 
 // add has the track be followed, unless there is one.
@@ -46,6 +87,7 @@ func (n *named) add(track *Track) *Track {
 		track = old
 	} else {
 		track.forced.Store(n.forced.Load())
+		track.turn = n.turn
 	}
 	if old, ok, _ := n.PeekOrAdd(track.Model, track); ok {
 		return old

@@ -6,7 +6,7 @@ import "time"
 func (r *Route) Continues() bool { return r.onward }
 
 // GoOn is Do for an answer that has begun and broke off: it asks each target that is not spent at most once, those of the route
-// first and then those of its fallbacks. The target is nil where none answered, the error too where none was asked. No target is
+// first, with another server of one that is spent, and then those of its fallbacks. The target is nil where none answered, the error too where none was asked. No target is
 // asked beside another one.
 func (r *Route) GoOn(a Asker, spent func(t *Target) bool) (*Target, Attempt, error) {
 	o := outing{asker: alone{a}, now: time.Now()}
@@ -31,10 +31,11 @@ func (o *outing) onward(r *Route, spent func(t *Target) bool) (asked bool, err e
 	if r.needs != 0 {
 		o.query = o.asker.Query(r.needs)
 	}
-	o.useless = 0
+	o.useless, o.fallen = 0, 0
 	for i, t := range r.Targets {
 		if spent(t) {
 			o.useless |= 1 << i
+			o.fallen |= 1 << i
 		}
 	}
 	return o.round(r, 0)

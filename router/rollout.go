@@ -88,7 +88,7 @@ type rollout struct {
 
 func newRollout(from, to *Route, cfg Rollout, tell func(Rolled)) *rollout {
 	cfg.fill()
-	return &rollout{cfg: cfg, spec: cfg.digest(), from: from.Name, to: to, tell: tell, progress: newProgress(&cfg)}
+	return &rollout{cfg: cfg, spec: cfg.digest(), from: from.Name, to: to, tell: tell, progress: newProgress([2]string{from.Name, to.Name}, &cfg)}
 }
 
 // digest is the same for rollouts that are.

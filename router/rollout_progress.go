@@ -5,25 +5,29 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 )
 
 // progress is how far a rollout has come.
 type progress struct {
+	names  [2]string // of the model asked for, and of the other one
 	mu     sync.Mutex
 	share  float64 // percent
 	turn   int64   // decisions by hand so far
 	step   int     // of Steps; as many as there are where somebody has set the share
 	since  time.Time
 	halted string // why it was called off; "": it is not
-	arms   [2]arm // of the model asked for, and of the other one
+	arms   [2]arm
 }
 
 // arm is how one of the two models does.
 type arm struct {
 	calls, failed int64
 	cost, tokens  int64
+	scores        int64 // answers that clients have scored,
+	score         float64
 	late          window // of the last minutes
 	times         times
 	rate          float64 // of failures, and
@@ -34,8 +38,8 @@ type arm struct {
 // trialWindow is how far back failures count.
 const trialWindow = 5 * time.Minute
 
-func newProgress(cfg *Rollout) *progress {
-	p := &progress{since: time.Now(), share: 100}
+func newProgress(names [2]string, cfg *Rollout) *progress {
+	p := &progress{names: names, since: time.Now(), share: 100}
 	switch {
 	case cfg.Percent != nil:
 		p.share = *cfg.Percent
@@ -134,6 +138,57 @@ func (t *Trial) End(now time.Time, answered bool, first time.Duration, cost, tok
 	}
 }
 
+// Side is the one of a rollout's two models that a request went to, for who learns later how good its answer was. The zero Side is
+// of no rollout. It is good for as long as anybody keeps it, also over a reload.
+type Side struct {
+	of  *progress
+	arm int
+}
+
+// Side is the side of the trial's request.
+func (t *Trial) Side() Side {
+	if t.rollout == nil {
+		return Side{}
+	}
+	return Side{t.rollout.progress, t.arm}
+}
+
+// Names are the entry of models that has the rollout and the one that the request went to; "" for the zero Side.
+func (s Side) Names() (model, arm string) {
+	if s.of == nil {
+		return "", ""
+	}
+	return s.of.names[0], s.of.names[s.arm]
+}
+
+// Side is that of a rollout's two models which bears a name; the zero Side where there is no such rollout any more.
+func (r *Router) Side(model, arm string) Side {
+	o := r.rollout(model)
+	if o == nil {
+		return Side{}
+	}
+	if i := slices.Index(o.names[:], arm); i >= 0 {
+		return Side{o.progress, i}
+	}
+	return Side{}
+}
+
+// Score counts what a client gave an answer, in place of what he gave it before, if he did.
+func (s Side) Score(score float64, before *float64) {
+	if s.of == nil {
+		return
+	}
+	s.of.mu.Lock()
+	defer s.of.mu.Unlock()
+	a := &s.of.arms[s.arm]
+	if before == nil {
+		a.scores++
+	} else {
+		score -= *before
+	}
+	a.score += score
+}
+
 // compare calls the rollout off when the other model does worse.
 func (o *rollout) compare(now time.Time) {
 	for i := range o.arms {
@@ -191,6 +246,8 @@ type ArmView struct {
 	Model         string
 	Calls, Failed int64
 	Cost, Tokens  int64         // nano-dollars
+	Scores        int64         // answers that clients have scored, and
+	Score         float64       // the sum of what they gave
 	P50, P95      time.Duration // until the first content, of the last minute's
 }
 
@@ -214,7 +271,7 @@ func (o *rollout) view(now time.Time) RolloutView {
 	}
 	for i, name := range [...]string{o.from, o.to.Name} {
 		a := &o.arms[i]
-		v.Arms[i] = ArmView{Model: name, Calls: a.calls, Failed: a.failed, Cost: a.cost, Tokens: a.tokens,
+		v.Arms[i] = ArmView{Model: name, Calls: a.calls, Failed: a.failed, Cost: a.cost, Tokens: a.tokens, Scores: a.scores, Score: a.score,
 			P50: a.times.count(now.UnixNano(), 0.5), P95: a.times.count(now.UnixNano(), 0.95)}
 	}
 	return v

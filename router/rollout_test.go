@@ -156,7 +156,7 @@ func TestRolloutsAgree(t *testing.T) {
 	cfg := Rollout{To: "fresh", Steps: []float64{10, 50, 100}}
 	at := time.Now()
 	said := func(turn int64, step int, share float64, halted string) RolloutState {
-		return RolloutState{Model: "chat", Spec: newRollout(&Route{Name: "chat"}, nil, cfg, nil).spec, Turn: turn, Step: step, Percent: share, Since: at, Halted: halted}
+		return RolloutState{Model: "chat", Spec: newRollout(&Route{Name: "chat"}, &Route{Name: "fresh"}, cfg, nil).spec, Turn: turn, Step: step, Percent: share, Since: at, Halted: halted}
 	}
 	for name, row := range map[string]struct {
 		told []RolloutState

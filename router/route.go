@@ -83,6 +83,8 @@ type outing struct {
 	attempt Attempt // under way
 	running bool    // it is
 	useless uint64  // targets of the route that are not to be asked again
+	fallen  uint64  // those that failed as another replica of theirs might not
+	again   bool    // one of these was asked again
 }
 
 // abandon ends an attempt in which a bug was met.
@@ -97,7 +99,7 @@ func (o *outing) route(r *Route) (err error) {
 	if r.needs != 0 {
 		o.query = o.asker.Query(r.needs)
 	}
-	o.useless = 0
+	o.useless, o.fallen = 0, 0
 	for round := 0; ; round++ {
 		asked, failure := o.round(r, round)
 		if asked {
@@ -130,6 +132,9 @@ func (o *outing) round(r *Route, round int) (asked bool, err error) {
 	}
 	for {
 		i := r.choose(o.query, seen, o.now)
+		if i < 0 && round == 0 {
+			i = o.another(r)
+		}
 		if i < 0 {
 			return asked, err
 		}
@@ -155,11 +160,29 @@ func (o *outing) round(r *Route, round int) (asked bool, err error) {
 		}
 		if lasting(failure) {
 			o.useless |= 1 << i
+		} else {
+			o.fallen |= 1 << i
 		}
 		if o.passing == nil && passes(failure) {
 			o.passing, o.where = err, o.last
 		}
 	}
+}
+
+// another is a target that failed and has more than one server, where nobody else is left: the next one may do better, and need not
+// be waited for. It is asked once, as far as repetitions may be made; -1 for none.
+func (o *outing) another(r *Route) int {
+	for i, t := range r.Targets {
+		if o.again || o.fallen&(1<<i) == 0 || !t.crowd.several(o.now) || !t.meant(o.query) || !t.Track(o.query.model()).ready(o.now) {
+			continue
+		}
+		if !r.repeats.take() {
+			return -1
+		}
+		o.again = true
+		return i
+	}
+	return -1
 }
 
 // send asks one target, or two if the first is slow.

@@ -282,7 +282,7 @@ func TestNobodyIsFit(t *testing.T) {
 		if target, e, _ := ask(small, nil); target != nil || e.Status != 503 || e.Retry < 53*time.Second || e.Retry > 67*time.Second {
 			t.Errorf("its breaker is open: %v after %s", e, e.Retry)
 		}
-		r.Force("small", "c", "", ForceOpen)
+		r.Force(Decision{"small", "c", "", ForceOpen, 0})
 		if _, e, _ := ask(small, nil); e.Status != 503 || e.Retry != someTime {
 			t.Errorf("by hand: %v after %s", e, e.Retry)
 		}
@@ -360,7 +360,7 @@ func playRandomly(t *testing.T, random *rand.Rand) {
 			open = slices.Delete(open, i, i+1)
 		}
 		if random.IntN(20) == 0 {
-			r.Force("chat", "a", "", Force(random.IntN(3)))
+			r.Force(Decision{Route: "chat", Provider: "a", Force: Force(random.IntN(3))})
 		}
 		time.Sleep(time.Duration(random.IntN(300)) * time.Millisecond)
 	}
@@ -404,7 +404,7 @@ func TestDoAtOnce(t *testing.T) {
 	all.Go(func() {
 		for i := range 50 {
 			r := current.Load()
-			r.Force("chat", "a", "", Force(i%3))
+			r.Force(Decision{Route: "chat", Provider: "a", Force: Force(i % 3)})
 			current.Store(newRoutes(t, model(i), r, on))
 			for _, s := range r.Standings(time.Now()) {
 				if s.InFlight < 0 {

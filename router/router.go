@@ -28,7 +28,7 @@ type Router struct {
 	degrades  []*degrade
 	onDegrade func(Degraded)
 	waiting   func() int64
-	cpu       *processor
+	cpu       *cpuMeter
 }
 
 // Route is one entry of `models`, or a provider that is asked for as provider/model.
@@ -108,7 +108,7 @@ func New(s Setup, prev *Router) (*Router, error) {
 	if s.Waiting == nil {
 		s.Waiting = func() int64 { return 0 }
 	}
-	r := &Router{setup: &s, exact: map[string]*Route{}, direct: map[string]*Route{}, tracks: newTracks(s.OnEvent), onDegrade: s.OnDegrade, waiting: s.Waiting, cpu: &processor{}}
+	r := &Router{setup: &s, exact: map[string]*Route{}, direct: map[string]*Route{}, tracks: newTracks(s.OnEvent), onDegrade: s.OnDegrade, waiting: s.Waiting, cpu: &cpuMeter{}}
 	models, providers := s.Models, s.Providers
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(models)) {

@@ -67,6 +67,15 @@ func (t *Target) load(q *Query, now time.Time) float64 {
 	return calls / float64(max(t.crowd.ready.Load(), 1))
 }
 
+// several tells a pool of which more than one replica is fit.
+func (c *crowd) several(now time.Time) bool {
+	if c == nil {
+		return false
+	}
+	c.look(now)
+	return c.ready.Load() > 1
+}
+
 // look looks at the pool, unless somebody has just done so.
 func (c *crowd) look(now time.Time) {
 	at := c.lookedAt.Load()

@@ -74,36 +74,3 @@ func (r *Router) followed(yield func(*Track) bool) {
 		}
 	}
 }
-
-// Force decides by hand about a target: an entry of models, the provider, and the provider's name for the model, "" for
-// all of them. It returns how each stood before and stands now; found is false where there is no such target.
-func (r *Router) Force(route, provider, model string, f Force) (changes [][2]Standing, found bool) {
-	now := time.Now()
-	seen := map[*Track]bool{}
-	force := func(track *Track) {
-		if !seen[track] && (model == "" || track.Model == model) {
-			seen[track] = true
-			before := track.Standing(now)
-			track.Force(f)
-			changes = append(changes, [2]Standing{before, track.Standing(now)})
-		}
-	}
-	for _, t := range r.targets {
-		if t.Route != route || t.Provider != provider || t.Model != "" && model != "" && t.Model != model {
-			continue
-		}
-		found = true
-		if t.tracks != nil && model != "" {
-			t.Track(model) // also before it is first asked for
-		}
-		if t.tracks != nil && model == "" {
-			t.tracks.forced.Store(int32(f))
-		}
-		for track := range t.followed {
-			if force(track); t.tracks != nil && (model == "" || track.Model == model) {
-				t.tracks.decide(track, f)
-			}
-		}
-	}
-	return changes, found
-}

@@ -33,6 +33,7 @@ type Track struct {
 	mu      sync.Mutex
 	breaker *breaker
 	hushed  bool   // changes are not told
+	turn    int64  // of the last Decision of those that gateways share
 	recent  window // calls that came to an end, and those that failed, whatever became of the breaker
 }
 
@@ -57,6 +58,17 @@ const (
 // String is the word for it, "" for none.
 func (f Force) String() string { return [...]string{"", stateOpen, stateClosed}[f] }
 
+// ForceOf is the decision that a word stands for: Automatic where it is none.
+func ForceOf(word string) Force {
+	switch word {
+	case stateOpen:
+		return ForceOpen
+	case stateClosed:
+		return ForceClosed
+	}
+	return Automatic
+}
+
 const (
 	stateOpen   = "open"
 	stateClosed = "closed"
@@ -66,6 +78,10 @@ const (
 func (t *Track) Force(f Force) (before Force) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.force(f)
+}
+
+func (t *Track) force(f Force) (before Force) {
 	from := t.state()
 	before = Force(t.forced.Swap(int32(f)))
 	if f == ForceClosed {
@@ -76,6 +92,29 @@ func (t *Track) Force(f Force) (before Force) {
 		t.onEvent(Event{Track: t, From: from, State: to, Cause: causeForced})
 	}
 	return before
+}
+
+// decide puts a decision in force, unless a later one holds.
+func (t *Track) decide(d Decision) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if d.Turn > 0 {
+		if d.Turn <= t.turn {
+			return
+		}
+		t.turn = d.Turn
+		if Force(t.forced.Load()) == d.Force {
+			return
+		}
+	}
+	t.force(d.Force)
+}
+
+// decided is the turn of the last decision.
+func (t *Track) decided() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.turn
 }
 
 // state is what requests find.

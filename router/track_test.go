@@ -142,7 +142,7 @@ func TestForceByName(t *testing.T) {
 		{"chat", "c", "", 0, false}, {"chat", "a", "o", 0, false}, {"none", "a", "", 0, false},
 		{"gpt-*", "a", "", 0, true}, {"gpt-*", "b", "gpt-5", 1, true},
 	} {
-		changes, found := r.Force(row.route, row.provider, row.model, ForceOpen)
+		changes, found := r.Force(Decision{Route: row.route, Provider: row.provider, Model: row.model, Force: ForceOpen})
 		if len(changes) != row.changed || found != row.found {
 			t.Errorf("%+v: %v, %v", row, changes, found)
 		}
@@ -183,9 +183,9 @@ func TestForceOutlivesInventedNames(t *testing.T) {
 		}
 		return forces
 	}
-	r.Force("gpt-*", "a", "gpt-5", ForceOpen)
-	r.Force("gpt-*", "b", "", ForceOpen)
-	r.Force("gpt-*", "b", "gpt-5", Automatic)
+	r.Force(Decision{"gpt-*", "a", "gpt-5", ForceOpen, 0})
+	r.Force(Decision{"gpt-*", "b", "", ForceOpen, 0})
+	r.Force(Decision{"gpt-*", "b", "gpt-5", Automatic, 0})
 	flood()
 	listed := 0
 	for _, s := range r.Standings(time.Now()) {
@@ -204,8 +204,8 @@ func TestForceOutlivesInventedNames(t *testing.T) {
 	if got := stands(); got != [2]Force{ForceOpen, Automatic} {
 		t.Errorf("undone by a reload: %v", got)
 	}
-	r.Force("gpt-*", "a", "gpt-5", Automatic)
-	r.Force("gpt-*", "b", "", ForceClosed)
+	r.Force(Decision{"gpt-*", "a", "gpt-5", Automatic, 0})
+	r.Force(Decision{"gpt-*", "b", "", ForceClosed, 0})
 	if got := stands(); got != [2]Force{Automatic, ForceClosed} {
 		t.Errorf("not taken back: %v", got)
 	}

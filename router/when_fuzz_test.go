@@ -28,7 +28,7 @@ func FuzzExpression(f *testing.F) {
 		if (c == nil) == (err == nil) && text != "" {
 			t.Fatalf("%q: %v, %v", text, c, err)
 		}
-		if took := time.Since(begun); took > time.Second {
+		if took := time.Since(begun); took > 10*time.Second {
 			t.Fatalf("%q: read in %s", text, took)
 		}
 		if c == nil {
@@ -36,7 +36,7 @@ func FuzzExpression(f *testing.F) {
 		}
 		begun = time.Now()
 		fits := c.fits(q)
-		if took := time.Since(begun); took > time.Second {
+		if took := time.Since(begun); took > 10*time.Second {
 			t.Fatalf("%q: %s", text, took)
 		}
 		if c.fits(q) != fits {

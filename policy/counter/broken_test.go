@@ -13,11 +13,14 @@ import (
 
 // TestOneBrokenCounter: a counter whose key is someone else's fails alone, and counts when the key is gone.
 func TestOneBrokenCounter(t *testing.T) {
-	addr := startRedis(t)
-	client := redis.NewClient(&redis.Options{Addr: addr})
+	bubble(t, oneBrokenCounter)
+}
+
+func oneBrokenCounter(t *testing.T, w *wire) {
+	client := redis.NewClient(&redis.Options{Addr: w.addr})
 	defer client.Close()
 	var events told
-	c := open(t, counter.Options{URL: "redis://" + addr + "/0", OnError: "local_share", OnEvent: events.event})
+	c := w.open(t, counter.Options{OnError: "local_share", OnEvent: events.event})
 	spec := counter.Spec{Name: "tenant/acme/broken", Algorithm: counter.Level, Limit: 10}
 	k := c.Get(spec)
 	place := []counter.Need{{Counter: k, N: 1}}

@@ -14,11 +14,16 @@ import (
 func TestManyBusyCounters(t *testing.T) {
 	const busy = 4000
 	url := "redis://" + startRedis(t) + "/0"
-	a, err := counter.OpenWith(counter.Options{URL: url}, counter.Tuning{Lease: 2 * time.Second, Hold: 2 * time.Second})
+	clock := newSteady(t)
+	a, err := counter.OpenWith(counter.Options{URL: url}, counter.Tuning{Lease: 2 * time.Second, Hold: 2 * time.Second, RedisNow: clock.now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := open(t, counter.Options{URL: url})
+	b, err := counter.OpenWith(counter.Options{URL: url}, counter.Tuning{RedisNow: clock.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
 	var ks []*counter.Counter
 	for i := range busy {
 		ks = append(ks, a.Get(counter.Spec{Name: fmt.Sprint("busy", i), Algorithm: counter.Sliding, Limit: 1 << 40, Window: time.Minute}))

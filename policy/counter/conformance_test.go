@@ -110,6 +110,7 @@ func testSliding(b *bench) {
 	k := b.Get(counter.Spec{Name: "k", Algorithm: counter.Sliding, Limit: 10, Window: time.Minute})
 	part := time.Minute / 256
 	b.spend(k, 4)
+	b.near("reset, as soon as it is used", k.State().Reset, time.Minute, part)
 	b.pass(20 * time.Second)
 	b.spend(k, 6)
 	s := b.short(k, 1)

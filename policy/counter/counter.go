@@ -98,6 +98,7 @@ type Short struct {
 	Retry       time.Duration // until it may be met, as far as is known; 0: unknown
 	Free        int64         // what there is
 	Unavailable bool          // not the limit but the store of the counters is what fails, and on_error is closed
+	Share       bool          // the store fails, and what this replica may use till then is used or held
 }
 
 // State is how a counter stands, as far as this replica knows.

@@ -17,16 +17,25 @@ func one(k *counter.Counter, n int64) []counter.Need {
 	return []counter.Need{{Counter: k, N: n, Spend: true}}
 }
 
+// patience is how long a test waits for what must come in the end. Only a test that fails takes that long.
+const patience = time.Minute
+
 // await tries until something is so.
 func await(t testing.TB, what string, so func() bool) {
 	t.Helper()
-	for range 1000 {
+	for began := time.Now(); time.Since(began) < patience; time.Sleep(10 * time.Millisecond) {
 		if so() {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	t.Fatalf("never: %s", what)
+}
+
+// keepOn does something for a while at least, and on a slow machine until enough came of it.
+func keepOn(d, pause time.Duration, enough func() bool, do func()) {
+	for began := time.Now(); time.Since(began) < d || !enough() && time.Since(began) < patience; time.Sleep(pause) {
+		do()
+	}
 }
 
 func hourly(limit int64) counter.Spec {
@@ -108,9 +117,12 @@ func TestIdleLeasesReturn(t *testing.T) {
 
 // TestNothingIsTakenBack: while a report is under way, a replica goes on with what it has. Nobody else is given that.
 func TestNothingIsTakenBack(t *testing.T) {
-	addr := startRedis(t)
-	l := newLink(t, addr)
-	a, b := open(t, counter.Options{URL: l.url(), OnError: "closed"}), open(t, counter.Options{URL: "redis://" + addr, OnError: "closed"})
+	bubble(t, nothingIsTakenBack)
+}
+
+func nothingIsTakenBack(t *testing.T, w *wire) {
+	near := &wire{addr: w.addr}
+	a, b := w.open(t, counter.Options{OnError: "closed"}), near.open(t, counter.Options{OnError: "closed"})
 	const limit = 100
 	ka, kb := a.Get(hourly(limit)), b.Get(hourly(limit))
 	used := 0
@@ -129,7 +141,7 @@ func TestNothingIsTakenBack(t *testing.T) {
 	if all(b, kb, limit) == 0 {
 		t.Error("nothing was left to the other replica")
 	}
-	l.delay.Store(int64(300 * time.Millisecond))
+	w.delay.Store(int64(300 * time.Millisecond))
 	all(a, ka, 1) // which is reported soon; the answer comes late
 	time.Sleep(150 * time.Millisecond)
 	all(b, kb, limit)
@@ -143,12 +155,16 @@ func TestNothingIsTakenBack(t *testing.T) {
 
 // TestCrashedLeasesReturn: what a dead replica leased or held comes back when its lease ends, what it reported stays used.
 func TestCrashedLeasesReturn(t *testing.T) {
-	url := "redis://" + startRedis(t) + "/0"
-	a, err := counter.OpenWith(counter.Options{URL: url}, counter.Tuning{Lease: 500 * time.Millisecond, Hold: time.Second})
+	bubble(t, crashedLeasesReturn)
+}
+
+func crashedLeasesReturn(t *testing.T, w *wire) {
+	a, err := counter.OpenWith(counter.Options{URL: "redis://" + w.addr + "/0"},
+		counter.Tuning{Lease: 500 * time.Millisecond, Hold: time.Second, RedisNow: time.Now, Dial: w.dial})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := open(t, counter.Options{URL: url})
+	b := w.open(t, counter.Options{})
 	ka, kb := a.Get(hourly(100)), b.Get(hourly(100))
 	spend(t, a, ka, 10)
 	if s, ok := a.Take([]counter.Need{{Counter: ka, N: 40}}); !ok {
@@ -167,59 +183,61 @@ func TestCrashedLeasesReturn(t *testing.T) {
 
 // TestOnError is what counts while Redis is away, and that all is put right when it is back.
 func TestOnError(t *testing.T) {
-	addr := startRedis(t)
 	for _, onError := range []string{"open", "closed", "local_share"} {
 		t.Run(onError, func(t *testing.T) {
-			l := newLink(t, addr)
-			var events told
-			c := open(t, counter.Options{URL: l.url(), OnError: onError, Prefix: onError, OnEvent: events.event})
-			other := open(t, counter.Options{URL: "redis://" + addr + "/0", Prefix: onError})
-			spec := counter.Spec{Name: "k", Algorithm: counter.Calendar, Limit: 1000}
-			k, ko := c.Get(spec), other.Get(spec)
-			spend(t, other, ko, 100)
-			spend(t, c, k, 100)
-			c.Report()
-			leased, _ := k.Leased()
-			l.sever(true)
-			await(t, "the breaker opens", func() bool { c.Take(one(k, 1000)); return c.Stats().Degraded })
-			await(t, "on_error counts", func() bool {
-				s, ok := c.Take(one(k, 1000))
-				return ok || s.Unavailable || s.Retry != 200*time.Millisecond
-			})
-			used, slowest := k.State().Used-100, time.Duration(0)
-			var last counter.Short
-			for range 2000 {
-				began := time.Now()
-				s, ok := c.Take(one(k, 1))
-				if slowest = max(slowest, time.Since(began)); !ok {
-					last = s
-					break
-				}
-				used++
-			}
-			switch onError {
-			case "open":
-				if used < 2000 {
-					t.Errorf("open: %d were met, then %+v", used, last)
-				}
-			case "closed":
-				if used > 100+leased || !last.Unavailable {
-					t.Errorf("closed: %d were met of %d leased, then %+v", used-100, leased, last)
-				}
-			case "local_share":
-				if used < 200 || used > 700 || last.Unavailable {
-					t.Errorf("share: %d were met, then %+v", used, last)
-				}
-			}
-			l.sever(false)
-			await(t, "Redis is back", func() bool { s := c.Stats(); return !s.Degraded && s.Unsent == 0 })
-			if got := events.all(); got != "counters_degraded counters_recovered" {
-				t.Errorf("events %q", got)
-			}
-			want := k.State().Used
-			await(t, "the other replica knows", func() bool { nudge(other, ko); return ko.State().Used == want })
+			bubble(t, func(t *testing.T, w *wire) { away(t, w, onError) })
 		})
 	}
+}
+
+func away(t *testing.T, w *wire, onError string) {
+	near := &wire{addr: w.addr}
+	var events told
+	c := w.open(t, counter.Options{OnError: onError, OnEvent: events.event})
+	other := near.open(t, counter.Options{})
+	spec := counter.Spec{Name: "k", Algorithm: counter.Calendar, Limit: 1000}
+	k, ko := c.Get(spec), other.Get(spec)
+	spend(t, other, ko, 100)
+	spend(t, c, k, 100)
+	c.Report()
+	leased, _ := k.Leased()
+	w.cut.Store(true)
+	await(t, "the breaker opens", func() bool { c.Take(one(k, 1000)); return c.Stats().Degraded })
+	await(t, "on_error counts", func() bool {
+		s, ok := c.Take(one(k, 1000))
+		return ok || s.Unavailable || s.Retry != 200*time.Millisecond
+	})
+	used := k.State().Used - 100
+	var last counter.Short
+	for range 2000 {
+		s, ok := c.Take(one(k, 1))
+		if !ok {
+			last = s
+			break
+		}
+		used++
+	}
+	switch onError {
+	case "open":
+		if used < 2000 {
+			t.Errorf("open: %d were met, then %+v", used, last)
+		}
+	case "closed":
+		if used > 100+leased || !last.Unavailable {
+			t.Errorf("closed: %d were met of %d leased, then %+v", used-100, leased, last)
+		}
+	case "local_share":
+		if used < 200 || used > 700 || last.Unavailable || !last.Share {
+			t.Errorf("share: %d were met, then %+v", used, last)
+		}
+	}
+	w.cut.Store(false)
+	await(t, "Redis is back", func() bool { s := c.Stats(); return !s.Degraded && s.Unsent == 0 })
+	if got := events.all(); got != "counters_degraded counters_recovered" {
+		t.Errorf("events %q", got)
+	}
+	want := k.State().Used
+	await(t, "the other replica knows", func() bool { nudge(other, ko); return ko.State().Used == want })
 }
 
 // nudge has a replica hear of a counter that it does not use.
@@ -232,8 +250,11 @@ func nudge(c *counter.Counters, k *counter.Counter) {
 
 // TestSlowRedis: a Redis that takes half a second for each call costs requests nothing.
 func TestSlowRedis(t *testing.T) {
-	l := newLink(t, startRedis(t))
-	c := open(t, counter.Options{URL: l.url(), OnError: "local_share"})
+	bubble(t, slowRedis)
+}
+
+func slowRedis(t *testing.T, l *wire) {
+	c := l.open(t, counter.Options{OnError: "local_share"})
 	k := c.Get(counter.Spec{Name: "k", Algorithm: counter.Sliding, Limit: 6_000_000, Window: time.Minute})
 	run := func(d time.Duration) (p99 time.Duration, refused int) {
 		var all []time.Duration

@@ -37,13 +37,15 @@ func child(url, ledger string) {
 		return
 	}
 	k := c.Get(killed)
-	for last := time.Now(); time.Since(last) < 3*time.Second; {
+	refused := 0
+	for last := time.Now(); time.Since(last) < 3*time.Second || refused < 150; {
 		held := 1 + rand.Int64N(50)
 		if s, ok := c.Take([]counter.Need{{Counter: k, N: held}}); !ok {
+			refused++
 			time.Sleep(min(max(s.Retry, time.Millisecond), 20*time.Millisecond))
 			continue
 		}
-		last = time.Now()
+		last, refused = time.Now(), 0
 		used := rand.Int64N(held + 1)
 		fmt.Println("try", used)
 		k.Settle(held, used)
@@ -56,7 +58,7 @@ func child(url, ledger string) {
 	fmt.Println("end 0")
 }
 
-// run runs a child, kills it after a while (0: never), and returns what it surely counted, and what may be counted as well.
+// run runs a child, kills it a while after it has begun (0: never), and returns what it surely counted, and what may be counted as well.
 func run(t *testing.T, url, ledger string, life time.Duration) (sure, maybe int64, ended bool) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childURL+"="+url, childLedger+"="+ledger)
@@ -68,9 +70,6 @@ func run(t *testing.T, url, ledger string, life time.Duration) (sure, maybe int6
 		t.Error(err)
 		return 0, 0, true
 	}
-	if life > 0 {
-		defer time.AfterFunc(life, func() { _ = cmd.Process.Kill() }).Stop()
-	}
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		what, number, _ := strings.Cut(lines.Text(), " ")
 		n, err := strconv.ParseInt(number, 10, 64)
@@ -80,7 +79,10 @@ func run(t *testing.T, url, ledger string, life time.Duration) (sure, maybe int6
 		case what == "try":
 			maybe = n
 		case what == "did":
-			sure, maybe = sure+n, 0
+			if sure, maybe = sure+n, 0; life > 0 {
+				defer time.AfterFunc(life, func() { _ = cmd.Process.Kill() }).Stop()
+				life = 0
+			}
 		default:
 			ended = true
 		}

@@ -138,6 +138,7 @@ func (k *Counter) why(s *Short, n int64, refused bool, now moment) {
 		s.Unavailable = true
 	case f.away(now):
 		share := k.share(now)
+		s.Share = true
 		s.Retry, s.Free = k.retry(n, share, now), max(0, share-k.meter.used(now)-k.held)
 	case k.lease.denied(k, n, now):
 		s.Retry = probe

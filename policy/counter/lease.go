@@ -188,11 +188,12 @@ func (l *lease) state(k *Counter, s *State, now moment) {
 	} else if ok {
 		s.Window = time.Unix(0, l.told.window)
 	}
-	s.Used = l.spent - l.told.spent
-	s.Reset = 0
+	if s.Used = l.spent - l.told.spent; s.Used == 0 { // else it lasts as long as what this replica used
+		s.Reset = 0
+	}
 	if rest := l.told.at + l.told.reset - now.mono; rest > 0 {
 		s.Used += l.told.used
-		s.Reset = time.Duration(rest)
+		s.Reset = max(s.Reset, time.Duration(rest))
 	}
 }
 

@@ -34,7 +34,7 @@ var budget = counter.Spec{Name: "budget", Algorithm: counter.Calendar, Limit: 10
 
 func spend(t testing.TB, c *counter.Counters, k *counter.Counter, n int64) {
 	t.Helper()
-	for range 20 {
+	for range 300 {
 		s, ok := c.Take([]counter.Need{{Counter: k, N: n, Spend: true}})
 		if ok {
 			return

@@ -44,13 +44,14 @@ func TestRedisLosesWhatTheIdleSpent(t *testing.T) {
 	})
 	flushAll(t, addr)
 	used := map[string]int{"known": 61, "unknown": 60}
-	for began := time.Now(); time.Since(began) < 5*time.Second; time.Sleep(5 * time.Millisecond) {
+	enough := func() bool { return used["known"] >= 100 && used["unknown"] >= 100 }
+	keepOn(5*time.Second, 5*time.Millisecond, enough, func() {
 		for _, s := range []counter.Spec{known, unknown} {
 			if _, ok := b.Take(one(b.Get(s), 1)); ok {
 				used[s.Name]++
 			}
 		}
-	}
+	})
 	for name, n := range used {
 		if n != 100 {
 			t.Errorf("%s: %d of 100 spent", name, n)
@@ -63,10 +64,14 @@ func TestRedisLosesWhatTheIdleSpent(t *testing.T) {
 
 // TestWindowEndsHereFirst: where the clock is ahead of Redis's, the new window is not shown with what was used in the old one.
 func TestWindowEndsHereFirst(t *testing.T) {
+	bubble(t, windowEndsHereFirst)
+}
+
+func windowEndsHereFirst(t *testing.T, w *wire) {
 	begin, began := time.Date(2026, 3, 31, 23, 59, 59, 0, time.UTC), time.Now()
 	here := func() time.Time { return begin.Add(time.Since(began)) }
 	behind := func() time.Time { return here().Add(-500 * time.Millisecond) }
-	c, err := counter.OpenWith(counter.Options{URL: "redis://" + startRedis(t) + "/0", Now: here}, counter.Tuning{RedisNow: behind})
+	c, err := counter.OpenWith(counter.Options{URL: "redis://" + w.addr + "/0", Now: here}, counter.Tuning{RedisNow: behind, Dial: w.dial})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +125,7 @@ func TestRedisClockJumps(t *testing.T) {
 		if _, ok := c.Take(one(k, 1)); ok {
 			met++
 		}
-		if time.Since(began) > 6*time.Second {
+		if time.Since(began) > patience {
 			t.Fatalf("stuck: %d met; %+v", met, k.State())
 		}
 	}
@@ -147,11 +152,11 @@ func TestStartWithoutRedis(t *testing.T) {
 	spec := hourly(100)
 	spec.Name = "new"
 	met := 0
-	for began := time.Now(); time.Since(began) < 2*time.Second; time.Sleep(5 * time.Millisecond) {
+	keepOn(2*time.Second, 5*time.Millisecond, func() bool { return met >= 50 }, func() {
 		if _, ok := a.Take(one(a.Get(spec), 1)); ok {
 			met++
 		}
-	}
+	})
 	if met != 50 {
 		t.Errorf("%d met of the half of 100", met)
 	}

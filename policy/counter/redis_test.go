@@ -53,13 +53,7 @@ func awaitRedis(t testing.TB, addr string) {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: addr})
 	defer client.Close()
-	for range 500 {
-		if client.Ping(context.Background()).Err() == nil {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatalf("the Redis at %s does not answer", addr)
+	await(t, "the Redis at "+addr+" answers", func() bool { return client.Ping(context.Background()).Err() == nil })
 }
 
 // startCluster starts three nodes that share the slots, and returns their addresses.
@@ -83,18 +77,11 @@ func startCluster(t testing.TB) string {
 	}
 	for _, node := range nodes {
 		client := redis.NewClient(&redis.Options{Addr: node})
-		ready := false
-		for range 500 {
-			if s, _ := client.ClusterInfo(context.Background()).Result(); strings.Contains(s, "cluster_state:ok") {
-				ready = true
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
+		await(t, "the cluster at "+node+" is ready", func() bool {
+			s, _ := client.ClusterInfo(context.Background()).Result()
+			return strings.Contains(s, "cluster_state:ok")
+		})
 		client.Close()
-		if !ready {
-			t.Fatalf("the cluster at %s is not ready", node)
-		}
 	}
 	return strings.Join(nodes, ",")
 }

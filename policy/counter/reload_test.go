@@ -37,7 +37,15 @@ func TestReloadKeepsTheCount(t *testing.T) {
 			c.Get(s)
 		}
 	}
-	for began := time.Now(); time.Since(began) < 4*time.Second; time.Sleep(10 * time.Millisecond) {
+	enough := func() bool {
+		for _, n := range used {
+			if n < 100 {
+				return false
+			}
+		}
+		return true
+	}
+	keepOn(4*time.Second, 10*time.Millisecond, enough, func() {
 		for name, s := range specs {
 			for _, c := range all {
 				if _, ok := c.Take(one(c.Get(s), 1)); ok {
@@ -45,7 +53,7 @@ func TestReloadKeepsTheCount(t *testing.T) {
 				}
 			}
 		}
-	}
+	})
 	for name, n := range used {
 		if n != 100 {
 			t.Errorf("%s: %d of 100 spent; %+v", name, n, all[0].Get(specs[name]).State())

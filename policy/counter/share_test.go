@@ -10,14 +10,15 @@ import (
 // However long Redis is away, all replicas together let no more through than was left of a budget: a share that was used up
 // does not come back with each look whether Redis is there again. And what was left is let through.
 func TestShareIsNotNewWithEachLook(t *testing.T) {
-	addr := startRedis(t)
+	bubble(t, shareIsNotNewWithEachLook)
+}
+
+func shareIsNotNewWithEachLook(t *testing.T, w *wire) {
 	month := counter.Spec{Name: "tenant/acme/spend/month", Algorithm: counter.Calendar, Period: counter.Month, Limit: 40}
 	other := hourly(1 << 40)
-	var links []*link
 	var all []*counter.Counters
 	for range 2 {
-		l := newLink(t, addr)
-		links, all = append(links, l), append(all, open(t, counter.Options{URL: l.url(), OnError: "local_share"}))
+		all = append(all, w.open(t, counter.Options{OnError: "local_share"}))
 	}
 	for range 5 {
 		for _, c := range all {
@@ -28,25 +29,20 @@ func TestShareIsNotNewWithEachLook(t *testing.T) {
 		}
 	}
 	await(t, "both know of ten", func() bool { return all[0].Get(month).State().Used == 10 && all[1].Get(month).State().Used == 10 })
-	for _, l := range links {
-		l.sever(true)
-	}
+	w.cut.Store(true)
 	served := 0
 	for began := time.Now(); time.Since(began) < 4*time.Second; time.Sleep(10 * time.Millisecond) {
 		for _, c := range all {
 			nudge(c, c.Get(other)) // has Redis looked at
 			if _, ok := c.Take(one(c.Get(month), 1)); ok {
 				served++
-
 			}
 		}
 	}
 	if served > 30 || served < 20 { // what one was about to give back as Redis went is nobody's
 		t.Errorf("%d were let through of the 30 that were left", served)
 	}
-	for _, l := range links {
-		l.sever(false)
-	}
+	w.cut.Store(false)
 	await(t, "both know of all", func() bool {
 		return all[0].Get(month).State().Used == int64(10+served) && all[1].Get(month).State().Used == int64(10+served)
 	})

@@ -9,12 +9,15 @@ import (
 
 // TestSlowRedisLeases: a Redis that answers late is not away. Whoever uses a counter now and then is not refused because of it.
 func TestSlowRedisLeases(t *testing.T) {
-	addr := startRedis(t)
+	bubble(t, slowRedisLeases)
+}
+
+func slowRedisLeases(t *testing.T, w *wire) {
 	cold := counter.Spec{Name: "cold", Algorithm: counter.Sliding, Limit: 1000, Window: time.Minute}
 	all, refused := map[string]*counter.Counters{}, map[string]int{}
 	for _, onError := range []string{"open", "closed", "local_share"} {
-		l := newLink(t, addr)
-		all[onError] = open(t, counter.Options{URL: l.url(), OnError: onError, Prefix: onError})
+		l := &wire{addr: w.addr}
+		all[onError] = l.open(t, counter.Options{OnError: onError, Prefix: onError})
 		c := all[onError]
 		await(t, "Redis is connected", func() bool { _, ok := c.Take(one(c.Get(hourly(1<<40)), 1)); return ok })
 		l.delay.Store(int64(500 * time.Millisecond))
@@ -42,8 +45,11 @@ func TestSlowRedisLeases(t *testing.T) {
 
 // TestOpenIsNotForSlow: while Redis answers, if late, a limit is one also with open.
 func TestOpenIsNotForSlow(t *testing.T) {
-	l := newLink(t, startRedis(t))
-	c := open(t, counter.Options{URL: l.url(), OnError: "open"})
+	bubble(t, openIsNotForSlow)
+}
+
+func openIsNotForSlow(t *testing.T, l *wire) {
+	c := l.open(t, counter.Options{OnError: "open"})
 	k := c.Get(hourly(10))
 	l.delay.Store(int64(70 * time.Millisecond)) // the breaker opens, for it is slow
 	met := 0

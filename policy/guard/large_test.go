@@ -39,7 +39,7 @@ func TestLinear(t *testing.T) {
 		if out, _, err = c.Answer(answer, wire.Chat, v); err == nil && !json.Valid(out) {
 			t.Errorf("%q: not JSON", piece)
 		}
-		if told := time.Since(begun); asked > 20*time.Second || told > 20*time.Second {
+		if told := time.Since(begun); asked > time.Minute || told > time.Minute {
 			t.Errorf("%q: %s to ask, %s to answer", piece, asked, told)
 		} else if asked > 300*time.Millisecond || told > 300*time.Millisecond {
 			t.Logf("%q: %s to ask, %s to answer", piece, asked, told)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"time"
 )
 
 // migration is one step of the tables: first what both engines understand, but for names of types, then each engine's own.
@@ -139,6 +140,15 @@ var migrations = []migration{
 		halted  TEXT NOT NULL,
 		PRIMARY KEY (model, spec)
 	)`},
+
+	{both: `CREATE TABLE forced_targets (
+		model    TEXT NOT NULL,
+		provider TEXT NOT NULL,
+		served   TEXT NOT NULL,
+		state    TEXT NOT NULL,
+		turn     BIGINT NOT NULL,
+		PRIMARY KEY (model, provider, served)
+	)`},
 }
 
 // migrate brings the tables up to date. Gateways that do it at once take turns.
@@ -153,7 +163,26 @@ func (e *engine) migrate(ctx context.Context) error {
 	return err
 }
 
+// migrating makes a transaction. Of gateways that open a new file at once, one may find it locked by another that is changing its
+// journal, for which SQLite does not wait.
 func (e *engine) migrating(ctx context.Context, do func(*sql.Tx) error) error {
+	end := time.Now().Add(lockedFor)
+	for {
+		err := e.migrateOnce(ctx, do)
+		if !isLocked(err) || time.Now().After(end) {
+			return err
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+const lockedFor = 5 * time.Second
+
+func (e *engine) migrateOnce(ctx context.Context, do func(*sql.Tx) error) error {
 	return e.transact(ctx, func(tx *sql.Tx) error {
 		if e.alone != "" {
 			if _, err := tx.ExecContext(ctx, e.alone); err != nil {

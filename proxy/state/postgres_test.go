@@ -107,7 +107,7 @@ func TestPostgresRestarts(t *testing.T) {
 	if _, err := s.Get(t.Context(), "a", "resp_1"); err == nil || errors.Is(err, ErrUnknown) || strings.Contains(err.Error(), password) {
 		t.Errorf("read from no server: %v", err)
 	}
-	if waited := time.Since(began); waited > 2*patience {
+	if waited := time.Since(began); waited > 10*patience {
 		t.Errorf("waited %v", waited)
 	}
 	if err := server.start(); err != nil {
@@ -158,7 +158,7 @@ func TestPostgresIsSilent(t *testing.T) {
 				if err := call(); !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("%s: %v", name, err)
 				}
-				if waited := time.Since(began); waited > 5*time.Second {
+				if waited := time.Since(began); waited > time.Minute {
 					t.Errorf("%s waited %v", name, waited)
 				}
 			})
@@ -177,9 +177,10 @@ func TestPostgresIsSilent(t *testing.T) {
 func TestPostgresIsLocked(t *testing.T) {
 	url := empty(t)
 	s, free := locked(t, url)
+	s.patience = time.Hour // it is the server that gives up
 	began := time.Now()
 	err := s.Put(context.Background(), &Response{ID: "resp_1", Tenant: "a"})
-	if waited := time.Since(began); err == nil || !strings.Contains(err.Error(), "lock timeout") || waited > patience {
+	if waited := time.Since(began); err == nil || !strings.Contains(err.Error(), "lock timeout") || waited > time.Minute {
 		t.Errorf("waited %v: %v", waited, err)
 	}
 	free()
@@ -203,7 +204,8 @@ func TestPostgresIsLocked(t *testing.T) {
 // A directory that changes while it is read is read as it was.
 func TestPostgresDirectoryIsOfOneMoment(t *testing.T) {
 	url := empty(t)
-	s, other := opened(t, url), opened(t, url)
+	s, other := opened(t, with(url, "lock_timeout=300000&statement_timeout=300000")), opened(t, url)
+	s.patience = time.Hour
 	if err := errors.Join(s.AddTenant(t.Context(), Tenant{Name: "a", Config: []byte("{}")}, Entry{}), s.AddKey(t.Context(), newKey("k1", "a"), false, Entry{})); err != nil {
 		t.Fatal(err)
 	}

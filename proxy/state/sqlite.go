@@ -78,6 +78,9 @@ func readOnly(err error) bool {
 		errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 }
 
+// isLocked tells that another connection has the file for itself.
+func isLocked(err error) bool { return hasCode(err, sqlite3.SQLITE_BUSY) }
+
 func passingSQLite(err error) bool {
 	return hasCode(err, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT,
 		sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL)
