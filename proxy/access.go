@@ -108,6 +108,7 @@ func (a *AccessLog) write(x *exchange, now time.Time) {
 	}
 	l.number("status", int64(x.status()))
 	l.text("outcome", outcomeOf(x.failure))
+	l.trace(x.trail)
 	l.result(x, now.Sub(x.start))
 	if note := x.note(); note.IsObject() {
 		l.text("user", note.Get("user").String())

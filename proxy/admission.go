@@ -35,6 +35,7 @@ func (x *exchange) admit() error {
 			}
 		}
 		err := x.g.Gate.Admit(x.caller, &a, x.grant)
+		x.queued += x.grant.Waited()
 		if err != nil && x.abort.Fired() {
 			return provider.ErrAborted
 		}

@@ -52,7 +52,7 @@ func limited(b *testing.B, limits policy.Limits) {
 }
 
 // exchangeOf is a request of one who has these limits, as it is once its model is found.
-func exchangeOf(b *testing.B, limits policy.Limits) *exchange {
+func exchangeOf(b testing.TB, limits policy.Limits) *exchange {
 	counters, err := counting.Open(counting.Options{})
 	if err != nil {
 		b.Fatal(err)
@@ -76,7 +76,7 @@ func exchangeOf(b *testing.B, limits policy.Limits) *exchange {
 	target := &router.Target{Route: "chat", Provider: "p", Model: "fake"}
 	g := &Gateway{Gate: gate, Providers: clients, Prices: prices}
 	g.tariffs = []tariff{g.tariff(target, target.Model)}
-	x := &exchange{call: &provider.Call{}, g: g, ctx: &fasthttp.RequestCtx{}, ep: posts["/v1/chat/completions"], target: target, route: &router.Route{Name: "chat", Targets: []*router.Target{target}}}
+	x := &exchange{recording: &recording{}, call: &provider.Call{}, g: g, ctx: &fasthttp.RequestCtx{}, ep: posts["/v1/chat/completions"], target: target, route: &router.Route{Name: "chat", Targets: []*router.Target{target}}}
 	x.call.Body = &x.body
 	if x.caller, err = gate.Identify([]byte(keyOf("main")), x.start); err != nil {
 		b.Fatal(err)

@@ -67,13 +67,14 @@ func (x *exchange) blames(e *wire.Error) bool {
 // abandon counts the part of the answer that there is, as that of an attempt that came to nothing: who goes on is paid for himself.
 func (x *exchange) abandon(broke *wire.Error) wire.Usage {
 	u := x.usage()
-	m := x.g.metrics[x.target.Index].get()
+	m := x.metrics(x.target)
 	if x.resumed == 0 {
-		m.first.Observe(x.first.Seconds())
+		m.began(x.first, x.traceID())
 	}
 	x.attempt.Used(u.Prompt, u.CachedPrompt)
 	x.attempt.End(broke)
 	x.waste(m, u)
+	x.calls[len(x.calls)-1].Result = resultOf(broke)
 	x.tally.came = false
 	x.failed = append(x.failed, step{target: x.target, reason: resultOf(broke), begun: true, tells: telling(broke)})
 	return u
@@ -124,7 +125,7 @@ type onward struct {
 func (o *onward) Send(target *router.Target) (router.Took, error) {
 	x := o.exchange
 	x.stepped(target)
-	call, body := x.call.Beside(), wire.Body{}
+	call, body := x.call.After(), wire.Body{}
 	call.Header, call.Abort, call.Keep, call.Meter, call.MaxTokens, call.Prompt = &x.ctx.Request.Header, &x.abort, x.keep, nil, 0, 0
 	call.AnswerAs, call.Body = x.answerAs(target), &body
 	x.target, x.call = target, call
@@ -136,12 +137,17 @@ func (o *onward) Send(target *router.Target) (router.Took, error) {
 	x.address(call, target)
 	reply := wire.Reply{}
 	err = x.g.Providers[target.Provider].Do(call, &reply)
-	if err == nil && (reply.Stream == nil || !isEvents(reply.ContentType)) {
-		err = x.unstreamed(&reply)
+	whole := err == nil && (reply.Stream == nil || !isEvents(reply.ContentType))
+	if whole {
+		err = unstreamed()
 	}
 	first := x.first
 	err = x.ended(target, err)
 	x.first = first // the answer began long ago
+	if whole {
+		x.waste(x.metrics(target), x.completed(reply.Usage))
+		reply.Close()
+	}
 	if err != nil {
 		return router.Took{}, x.fell(target, err)
 	}
@@ -205,9 +211,7 @@ func (x *exchange) repeated() int64 {
 }
 
 // unstreamed is a rest that did not come as a stream.
-func (x *exchange) unstreamed(reply *wire.Reply) error {
-	x.waste(x.g.metrics[x.target.Index].get(), x.completed(reply.Usage))
-	reply.Close()
+func unstreamed() error {
 	e := wire.Server(502, "upstream_error", "The model provider failed to answer.", nil)
 	e.Failover = true
 	return e

@@ -42,6 +42,7 @@ var posts = byPath(
 	endpoint{name: "audio.transcriptions", needs: policy.ChatCreate, path: "/audio/transcriptions", form: true},
 	endpoint{name: "audio.translations", needs: policy.ChatCreate, path: "/audio/translations", form: true},
 	endpoint{name: "rerank", prompts: true, needs: policy.ChatCreate, path: "/rerank"},
+	endpoint{name: "feedback", needs: policy.ChatCreate, path: "/feedback", run: (*Gateway).feedback},
 	endpoint{name: "messages", needs: policy.ChatCreate, path: "/messages", kind: wire.Message},
 	endpoint{name: "messages.count_tokens", needs: policy.ChatCreate, path: "/messages/count_tokens", kind: wire.Message, count: true},
 )
@@ -79,6 +80,9 @@ func find(x *exchange) (*endpoint, error) {
 		case rest[0] == '/' && len(rest) > 1:
 			return getModel, method(h, path, fasthttp.MethodGet)
 		}
+	}
+	if string(path) == "/v1/usage" {
+		return getUsage, method(h, path, fasthttp.MethodGet)
 	}
 	if rest, ok := bytes.CutPrefix(path, []byte("/v1/responses/")); ok {
 		return findStored(h, path, rest)

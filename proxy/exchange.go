@@ -40,7 +40,6 @@ type exchange struct {
 	target  *router.Target
 	attempt router.Attempt // that answered, until it has ended
 	query   *router.Query  // nil until a route asks for it; of this connection
-	failed  []step         // attempts that came to nothing
 	call    *provider.Call // of the attempt that counts: own, or the rival's
 	own     provider.Call
 	race    *race // nil until a request may be hedged
@@ -58,16 +57,17 @@ type exchange struct {
 	called   []string     // all names of the model
 	prompt   *prompt.Used // the template that was put in front
 	vault    *guard.Vault // what guards took out of the request
-	flags    []string     // what they noted
 
-	tally    tally          // what the request has cost
-	answered time.Time      // when the last attempt ended
-	upstream time.Duration  // spent waiting for providers before the answer began
-	first    time.Duration  // from the start until the answer began; 0: it never did
-	sent     int64          // bytes of answer
-	named    *policy.Caller // whom name is of
-	name     []byte         // the caller as access lines have it
-	tail     []byte         // the error event that ends a stream
+	*recording                // nil between requests
+	trail      *trail         // nil where requests are not traced
+	tally      tally          // what the request has cost
+	answered   time.Time      // when the last attempt ended
+	upstream   time.Duration  // spent waiting for providers before the answer began
+	first      time.Duration  // from the start until the answer began; 0: it never did
+	sent       int64          // bytes of answer
+	named      *policy.Caller // whom name is of
+	name       []byte         // the caller as access lines have it
+	tail       []byte         // the error event that ends a stream
 }
 
 // begin makes the exchange ready for the request in ctx.
@@ -78,9 +78,11 @@ func (x *exchange) begin(s *Server, ctx *fasthttp.RequestCtx) {
 	x.asked, x.model, x.tries, x.upstream, x.first, x.sent = "", "", 0, 0, 0, 0
 	x.body, x.call.AnswerAs, x.call.Meter, x.call.MaxTokens, x.call.Prompt = wire.Body{}, nil, nil, 0, 0
 	x.attempt, x.detour, x.resumed = router.Attempt{}, nil, 0
-	x.cost, x.priced, x.lessened, x.vault, x.flags, x.prompt = nil, false, false, nil, nil, nil
-	x.tally, x.failed = tally{}, x.failed[:0]
+	x.cost, x.priced, x.lessened, x.vault, x.prompt = nil, false, false, nil, nil
+	x.tally = tally{}
+	x.recording = newRecording(x.start)
 	x.identity()
+	x.setOut()
 	if x.query != nil {
 		x.query.Known = 0
 	}
@@ -96,9 +98,16 @@ func (x *exchange) Read(p []byte) (n int, err error) {
 	defer x.guardRead(&err)
 	if x.tail == nil {
 		n, err = x.reply.Stream.Read(p)
+		if x.sent == 0 {
+			x.nameAnswer(p[:n])
+		}
 		x.sent += int64(n)
-		if err == nil || err == io.EOF {
-			return n, err
+		switch err {
+		case nil:
+			return n, nil
+		case io.EOF:
+			x.finish() // before the client has its end
+			return n, io.EOF
 		}
 		x.failure = x.fault(err)
 		if x.failure.Status == statusGone || !x.ep.events() {
@@ -107,6 +116,7 @@ func (x *exchange) Read(p []byte) (n int, err error) {
 		x.tail = errorEvent(x.ep.kind, x.failure, x.id)
 	}
 	if len(x.tail) == 0 {
+		x.finish()
 		return 0, io.EOF
 	}
 	n = copy(p, x.tail)
@@ -166,6 +176,8 @@ func (x *exchange) finish() {
 	now := time.Now()
 	x.attempt.Used(x.tally.answer.Prompt, x.tally.answer.CachedPrompt)
 	x.attempt.End(x.broken())
+	x.export(now)
+	x.writeDown(now)
 	x.tryOut(now)
 	x.account(now)
 	if x.failure != nil {
@@ -181,31 +193,36 @@ func (x *exchange) release() {
 	x.reply.Close()
 	x.retire()
 	x.call.Forget()
+	x.recording.end()
+	x.recording = nil
 	x.ctx, x.call.Body, x.call.Form, x.call.Header = nil, nil, nil, nil
 	x.body, x.asked, x.model = wire.Body{}, "", "" // a connection that idles must not hold the last request
 }
 
 func (x *exchange) account(now time.Time) {
 	outcome := outcomeOf(x.failure)
+	x.refusedBy(x.failure)
 	if x.target == nil {
-		requests.WithLabelValues("", "", outcome).Inc()
+		requests.WithLabelValues(x.endpoint(), tenants.label(x.tenant()), "", "", outcome).Inc()
 		if x.failure != nil {
 			refusals.WithLabelValues(x.failure.Reason()).Inc()
 		}
 		return
 	}
-	m := x.g.metrics[x.target.Index].get()
+	m := x.metrics(x.target)
 	m.outcome(outcome)
-	m.count(x.tally.answer)
-	m.total.Observe(now.Sub(x.start).Seconds())
+	m.count(x.tally.answer, x.tally.paid-x.tally.wasted)
+	trace := x.traceID()
+	m.took(now.Sub(x.start), trace)
 	if x.first > 0 && x.reply.Stream != nil && x.resumed == 0 {
-		m.first.Observe(x.first.Seconds())
+		m.began(x.first, trace)
 	}
 }
 
 // respond turns the reply, or the error in its place, into the response.
 func (x *exchange) respond(err error) {
 	res := &x.ctx.Response
+	x.phased(err)
 	if err != nil {
 		x.failure = x.fault(err)
 		if x.failure.Status == statusGone {
@@ -224,6 +241,9 @@ func (x *exchange) respond(err error) {
 	x.headers(&res.Header)
 	x.standings(&res.Header)
 	x.bill(&res.Header)
+	if err == nil {
+		x.remember()
+	}
 	switch {
 	case err != nil:
 	case x.reply.Stream != nil && !x.ctx.Request.Header.IsHTTP11():

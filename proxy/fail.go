@@ -33,6 +33,8 @@ const (
 	outcomeProvider = "provider_error" // anything else that went wrong upstream
 	outcomeInternal = "internal_error"
 
+	outcomeInterrupted = "interrupted" // the gateway's process ended first; only records say so
+
 	outcomeUnavailable = "unavailable" // the gateway had no room, or could not check or keep what it must
 )
 

@@ -122,7 +122,7 @@ func TestPanic(t *testing.T) {
 	g := NewGateway(gate, r, clients, prices)
 	clients["missing"].Close()
 	delete(clients, "missing")
-	s, err := NewServer(Config{}, g, nil, slog.New(slog.NewJSONHandler(&log, nil)), access) // without its provider
+	s, err := NewServer(Config{}, g, nil, nil, slog.New(slog.NewJSONHandler(&log, nil)), access) // without its provider
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestAccessLogIsBounded(t *testing.T) {
 	const lines = 10_000
 	server, who := &Server{access: a}, &policy.Caller{Tenant: strings.Repeat("t", 4000), Key: "k"}
 	for range lines {
-		x := &exchange{call: &provider.Call{}, start: time.Now(), conn: &conn{server: server}, id: []byte("an-id"), caller: who, ctx: &fasthttp.RequestCtx{}}
+		x := &exchange{recording: &recording{}, call: &provider.Call{}, start: time.Now(), conn: &conn{server: server}, id: []byte("an-id"), caller: who, ctx: &fasthttp.RequestCtx{}}
 		a.write(x, time.Now())
 	}
 	close(out.hold)

@@ -54,7 +54,7 @@ func TestPanicAtTheEnd(t *testing.T) {
 	before := counted(t, panics.WithLabelValues())
 	for range 3 { // the one place is free each time
 		stream := &faulty{}
-		x := &exchange{call: &provider.Call{}, conn: &conn{server: server}, ctx: &fasthttp.RequestCtx{}, ep: posts["/v1/chat/completions"], open: true, tally: tally{came: true}}
+		x := &exchange{recording: &recording{}, call: &provider.Call{}, conn: &conn{server: server}, ctx: &fasthttp.RequestCtx{}, ep: posts["/v1/chat/completions"], open: true, tally: tally{came: true}}
 		if x.caller, err = gate.Identify([]byte(keyOf("main")), x.start); err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy/provider"
+	"jarvis-gateway/proxy/trace"
 	"jarvis-gateway/proxy/usage"
 	"jarvis-gateway/proxy/wire"
 	"jarvis-gateway/router"
@@ -25,6 +26,7 @@ type Gateway struct {
 	Providers map[string]*provider.Client
 	Prices    *usage.Prices
 	Prompts   *Prompts // nil: none
+	Tracer    *trace.Tracer
 
 	tariffs []tariff      // by the target's index, of targets with a model of their own
 	metrics []*lazyTarget // by the target's index
@@ -115,17 +117,21 @@ func (g *Gateway) run(x *exchange) (err error) {
 	if err = x.prompted(); err != nil {
 		return err
 	}
+	x.phase(phaseAdmit)
 	if err = x.admit(); err != nil {
 		return err
 	}
+	x.phase(phaseGuards)
 	if err = x.checkAsked(); err != nil {
 		return err
 	}
+	x.phase("")
 	x.shadow()
 	if x.target, x.attempt, err = x.route.Do(x); err != nil {
 		return err
 	}
 	x.goesOn()
+	x.phase(phaseGuards)
 	return x.checkAnswer()
 }
 
@@ -263,6 +269,9 @@ func (x *exchange) prepare(target *router.Target) error {
 			return err
 		}
 	}
+	if err := x.intend(target); err != nil {
+		return err
+	}
 	if err := x.enter(x.call, target); err != nil {
 		return err
 	}
@@ -274,6 +283,7 @@ func (x *exchange) prepare(target *router.Target) error {
 func (x *exchange) address(call *provider.Call, target *router.Target) {
 	call.Model, call.Timeout, call.Prefix = x.modelOf(target), x.limit(target.Timeout), x.prefix(target)
 	call.Hasty = call.Timeout != target.Timeout
+	call.Trace = x.onTrace(target)
 	call.Begun = time.Now()
 }
 
@@ -285,10 +295,11 @@ func (x *exchange) timed() {
 
 // ended counts the call that has come to its first content, or to nothing.
 func (x *exchange) ended(target *router.Target, err error) error {
-	m := x.g.metrics[target.Index].get()
+	m := x.metrics(target)
 	if err != nil {
 		e := x.fault(err)
 		m.attempt(resultOf(e))
+		x.calling(target, resultOf(e))
 		x.lose(m)
 		if e.Key {
 			x.conn.server.log.Error("a provider refuses the gateway's credentials", "provider", target.Provider, "id", string(x.id), "cause", e.Error())
@@ -296,6 +307,7 @@ func (x *exchange) ended(target *router.Target, err error) error {
 		return err
 	}
 	m.attempt(outcomeOK)
+	x.calling(target, outcomeOK)
 	x.tally.came = true
 	x.first = x.answered.Sub(x.start)
 	return nil

@@ -2,28 +2,31 @@ package proxy
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"jarvis-gateway/policy/counter"
 	"jarvis-gateway/proxy/state"
-	"jarvis-gateway/proxy/wire"
-	"jarvis-gateway/router"
 )
 
-// Metrics holds every jarvis_* metric. Labels are bounded by the config: models are entries of `models`, never what a
-// client typed.
+// Metrics holds every jarvis_* metric. Labels are bounded by the config: models are entries of `models`, endpoints those there
+// are, tenants so many as BoundTenants lets have a name; never what a client typed.
 var Metrics = prometheus.NewRegistry()
 
 var (
 	latency  = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640}
-	requests = newCounter("jarvis_requests_total", "Requests answered, by the entry of `models`, the provider that served, and how it ended.", "model", "provider", "outcome")
-	duration = newHistogram("jarvis_request_duration_seconds", "Time from a request's arrival to the last byte of its answer.", "model", "provider")
+	requests = newCounter("jarvis_requests_total", "Requests answered, by the call of the API, the tenant, the entry of `models`, the provider that served, and how it ended.", "endpoint", "tenant", "model", "provider", "outcome")
+	duration = newHistogram("jarvis_request_duration_seconds", "Time from a request's arrival to the last byte of its answer.", "endpoint", "model", "provider")
+	ofTenant = newHistogram("jarvis_tenant_request_duration_seconds", "Time from a request's arrival to the last byte of its answer, by tenant.", "tenant")
 	firstOut = newHistogram("jarvis_first_token_seconds", "Time from a request's arrival to the first content of a streamed answer.", "model", "provider")
-	spent    = newCounter("jarvis_tokens_total", "Tokens by kind; cached, cache_write, reasoning and audio are parts of prompt and completion.", "model", "provider", "kind")
+	spent    = newCounter("jarvis_tokens_total", "Tokens by kind; cached, cache_write, reasoning and audio are parts of prompt and completion. Copies of requests to a model that is being tried are no tenant's.", "tenant", "model", "provider", "kind")
+	paid     = newMoney("jarvis_cost_usd_total", "What answers and failed attempts have cost, in US dollars. Copies of requests to a model that is being tried are no tenant's.", "tenant", "model", "provider")
 	unbilled = newCounter("jarvis_usage_estimated_total", "Answers whose provider reported no usage, so that it was estimated.", "model", "provider")
 	attempts = newCounter("jarvis_upstream_attempts_total", "Calls to providers, by result: ok, an error code, aborted, or lost where another answered first.", "model", "provider", "result")
+	shortOf  = newCounter("jarvis_limit_refusals_total", "Requests refused because a limit of a tenant was short, by what it counts.", "tenant", "unit")
+	queued   = newHistogram("jarvis_queue_wait_seconds", "Time that requests waited for a limit or for a place at a provider, by what became of that: served, refused, or left with the client.", "result")
 	refusals = newCounter("jarvis_refusals_total", "Requests refused by the gateway itself, by reason.", "reason")
 	panics   = newCounter("jarvis_panics_total", "Requests that met a bug of the gateway.")
 	dropped  = newCounter("jarvis_access_lines_dropped_total", "Access lines lost because their reader was too slow.")
@@ -52,6 +55,7 @@ func runtimeMetrics() bool {
 	Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "jarvis_requests_in_flight",
 		Help: "Requests not answered to the end yet."}, func() float64 { return float64(inFlight.Load()) }))
 	counterMetrics()
+	panics.WithLabelValues() // what grows to 1 must have been 0 before
 	return true
 }
 
@@ -120,77 +124,8 @@ func newCounter(name, help string, labels ...string) *prometheus.CounterVec {
 }
 
 func newHistogram(name, help string, labels ...string) *prometheus.HistogramVec {
-	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: latency}, labels)
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: latency,
+		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 160, NativeHistogramMinResetDuration: time.Hour}, labels)
 	Metrics.MustRegister(h)
 	return h
-}
-
-// targetMetrics are the metrics of one target, looked up once instead of for each request.
-type targetMetrics struct {
-	model, provider string
-	ok, tried       prometheus.Counter
-	total, first    prometheus.Observer
-	prompt, output  prometheus.Counter
-}
-
-func newTargetMetrics(h *router.Target) *targetMetrics {
-	return &targetMetrics{
-		model: h.Route, provider: h.Provider,
-		ok:     requests.WithLabelValues(h.Route, h.Provider, "ok"),
-		tried:  attempts.WithLabelValues(h.Route, h.Provider, "ok"),
-		total:  duration.WithLabelValues(h.Route, h.Provider),
-		first:  firstOut.WithLabelValues(h.Route, h.Provider),
-		prompt: spent.WithLabelValues(h.Route, h.Provider, "prompt"),
-		output: spent.WithLabelValues(h.Route, h.Provider, "completion"),
-	}
-}
-
-// lazyTarget makes a target's metrics when it is first used, so that a long list of models does not become a long list of
-// empty series.
-type lazyTarget struct {
-	target *router.Target
-	m      atomic.Pointer[targetMetrics]
-}
-
-func (l *lazyTarget) get() *targetMetrics {
-	if m := l.m.Load(); m != nil {
-		return m
-	}
-	m := newTargetMetrics(l.target)
-	l.m.Store(m)
-	return m
-}
-
-func (m *targetMetrics) count(u wire.Usage) {
-	m.prompt.Add(float64(u.Prompt))
-	m.output.Add(float64(u.Completion))
-	m.part("cached", u.CachedPrompt)
-	m.part("cache_write", u.CacheWrite)
-	m.part("reasoning", u.Reasoning)
-	m.part("audio", u.Audio)
-	if u.Estimated {
-		unbilled.WithLabelValues(m.model, m.provider).Inc()
-	}
-}
-
-func (m *targetMetrics) part(kind string, n int64) {
-	if n > 0 {
-		spent.WithLabelValues(m.model, m.provider, kind).Add(float64(n))
-	}
-}
-
-func (m *targetMetrics) outcome(name string) {
-	if name == outcomeOK {
-		m.ok.Inc()
-		return
-	}
-	requests.WithLabelValues(m.model, m.provider, name).Inc()
-}
-
-func (m *targetMetrics) attempt(result string) {
-	if result == outcomeOK {
-		m.tried.Inc()
-		return
-	}
-	attempts.WithLabelValues(m.model, m.provider, result).Inc()
 }

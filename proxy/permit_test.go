@@ -45,6 +45,7 @@ var rights = map[string]string{
 	"audio.transcriptions":  "super_admin tenant_admin developer operator writer",
 	"audio.translations":    "super_admin tenant_admin developer operator writer",
 	"rerank":                "super_admin tenant_admin developer operator writer",
+	"feedback":              "super_admin tenant_admin developer operator writer",
 	"messages":              "super_admin tenant_admin developer operator writer",
 	"messages.count_tokens": "super_admin tenant_admin developer operator writer",
 	"models.list":           "super_admin tenant_admin developer operator viewer reader",
@@ -165,7 +166,7 @@ func serveGate(t *testing.T, setup policy.Setup) (base string) {
 		t.Fatal(err)
 	}
 	access := NewAccessLog(io.Discard)
-	s, err := NewServer(Config{}, NewGateway(gate, r, nil, nil), store, slog.New(slog.DiscardHandler), access)
+	s, err := NewServer(Config{}, NewGateway(gate, r, nil, nil), store, nil, slog.New(slog.DiscardHandler), access)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"time"
+
 	"jarvis-gateway/proxy/provider"
 	"jarvis-gateway/router"
 )
@@ -11,7 +13,12 @@ func (x *exchange) enter(call *provider.Call, t *router.Target) error {
 	if b == nil {
 		return nil
 	}
-	if err := b.Enter(x.caller, call.Abort, x.left()); err != nil {
+	begun := time.Now()
+	err := b.Enter(x.caller, call.Abort, x.left())
+	if call == x.call { // the one that the client waits for
+		x.queued += time.Since(begun)
+	}
+	if err != nil {
 		if call.Abort.Fired() {
 			return provider.ErrAborted
 		}

@@ -136,8 +136,9 @@ func (x *exchange) beaten(target *router.Target, err error) error {
 	if err != nil && !errors.Is(err, provider.ErrAborted) {
 		return x.ended(target, err)
 	}
-	m := x.g.metrics[target.Index].get()
+	m := x.metrics(target)
 	m.attempt("lost")
+	x.calling(target, "lost")
 	if err != nil {
 		x.lose(m)
 	} else if x.billed() {

@@ -64,6 +64,7 @@ func newStadium(t *testing.T, plans ...fakellm.Plan) *stadium {
 	})
 	c := &conn{server: &Server{log: slog.New(slog.NewTextHandler(&s.log, nil))}}
 	s.x = &c.x
+	s.x.recording = &recording{}
 	s.x.conn, s.x.call, s.x.own.Abort, s.x.own.Keep = c, &s.x.own, &s.x.abort, s.x.keep
 	s.x.g, s.x.ctx, s.x.start = NewGateway(gate, routes, clients, prices), &fasthttp.RequestCtx{}, time.Now()
 	s.x.ep, s.x.asked = posts["/v1/chat/completions"], "chat"
@@ -82,11 +83,27 @@ func newStadium(t *testing.T, plans ...fakellm.Plan) *stadium {
 
 const soon = 20 * time.Millisecond
 
+// answers has the first target answer as planned once something has happened.
+func (s *stadium) answers(p fakellm.Plan, after <-chan struct{}) {
+	s.up[0].SetPlan(func(*fakellm.Seen) fakellm.Plan {
+		select {
+		case <-after:
+		case <-time.After(time.Minute):
+		}
+		return p
+	})
+}
+
 // A bug in the second attempt costs the request nothing.
 func TestRaceMeetsBug(t *testing.T) {
 	s := newStadium(t, fakellm.Plan{Delay: 5 * soon, Text: "of the first"}, fakellm.Plan{})
+	chosen := make(chan struct{})
+	s.answers(fakellm.Plan{Delay: 5 * soon, Text: "of the first"}, chosen)
 	before := counted(t, panics.WithLabelValues())
-	f := s.x.Race(s.one, soon, func() *router.Target { panic("BUG: nobody is to be chosen") })
+	f := s.x.Race(s.one, soon, func() *router.Target {
+		close(chosen)
+		panic("BUG: nobody is to be chosen")
+	})
 	if f.Second != nil || f.Won || f.FirstErr != nil || f.OtherErr != nil || !strings.Contains(string(s.x.reply.Body), "of the first") || s.x.tries != 1 {
 		t.Errorf("%+v after %d attempts: %s", f, s.x.tries, s.x.reply.Body)
 	}
@@ -102,7 +119,12 @@ func TestRaceMeetsBugLater(t *testing.T) {
 	working := s.x.g.Providers["two"]
 	s.x.g.Providers["two"] = nil // which panics
 	defer func() { s.x.g.Providers["two"] = working }()
-	f := s.x.Race(s.one, soon, func() *router.Target { return s.two })
+	chosen := make(chan struct{})
+	s.answers(fakellm.Plan{Delay: 5 * soon, Text: "of the first"}, chosen)
+	f := s.x.Race(s.one, soon, func() *router.Target {
+		close(chosen)
+		return s.two
+	})
 	if f.Second != s.two || f.Won || f.FirstErr != nil || f.OtherErr == nil || errors.Is(f.OtherErr, router.ErrLost) {
 		t.Errorf("%+v", f)
 	}
@@ -117,7 +139,10 @@ func TestRaceReadsItsOwnHeader(t *testing.T) {
 	s := newStadium(t, fakellm.Plan{Delay: 5 * soon}, fakellm.Plan{})
 	s.x.ctx.Request.Header.Set("X-Scene", "live")
 	read := ""
+	chosen := make(chan struct{})
+	s.answers(fakellm.Plan{Delay: 5 * soon}, chosen)
 	s.x.Race(s.one, soon, func() *router.Target {
+		defer close(chosen)
 		s.x.race.header.Set("X-Scene", "copied")
 		read = s.x.header("X-Scene")
 		return nil
@@ -130,7 +155,7 @@ func TestRaceReadsItsOwnHeader(t *testing.T) {
 
 // A bug in the first attempt ends the second, and is a bug as ever.
 func TestRaceEndsWithBug(t *testing.T) {
-	s := newStadium(t, fakellm.Plan{Delay: 5 * soon}, fakellm.Plan{Delay: time.Minute})
+	s := newStadium(t, fakellm.Plan{Delay: 5 * soon}, fakellm.Plan{Delay: time.Hour})
 	s.x.own.Keep = nil
 	spare := func() *router.Target { return s.two }
 	func() {
@@ -146,10 +171,10 @@ func TestRaceEndsWithBug(t *testing.T) {
 		}
 		r.begin(time.Millisecond, spare)
 		defer r.end()
-		s.up[1].Wait(1, time.Second)
+		s.up[1].Wait(1, time.Minute)
 		panic("BUG")
 	}()
-	seen := s.up[1].WaitDone(1, time.Second)
+	seen := s.up[1].WaitDone(1, time.Minute)
 	if len(seen) != 1 || seen[0].ClosedByPeer.IsZero() {
 		t.Errorf("the second attempt goes on: %+v", seen)
 	}
@@ -164,11 +189,13 @@ func TestRaceAgain(t *testing.T) {
 	own := s.x.call
 	for i := range 4 {
 		after, spare, want := soon, func() *router.Target { return s.two }, s.two
+		delay := map[bool]time.Duration{true: time.Hour, false: 3 * soon}[i%2 == 0] // of the first
+		s.up[0].SetPlan(func(*fakellm.Seen) fakellm.Plan { return fakellm.Plan{Delay: delay, Text: "of the first"} })
 		switch i {
 		case 1: // nobody else
 			spare, want = func() *router.Target { return nil }, s.one
 		case 3: // not yet
-			after, want = time.Minute, s.one
+			after, want = time.Hour, s.one
 		}
 		f := s.x.Race(s.one, after, spare)
 		if f.Won != (want == s.two) || s.x.target != want || (s.x.hedged("") == "hedge") != f.Won || s.x.abort.Fired() {

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"math"
+
 	"github.com/tidwall/gjson"
 
 	"jarvis-gateway/proxy/tokens"
@@ -62,6 +64,7 @@ func (x *exchange) lose(m *targetMetrics) {
 	if !ok || !x.billed() {
 		return
 	}
+	u.Completion = min(u.Completion, x.longest())
 	if x.ep.kind == wire.Plain && u.Estimated {
 		units := x.call.Expected()
 		u.Images, u.Millis, u.Characters = units.Images, units.Millis, units.Characters
@@ -69,10 +72,23 @@ func (x *exchange) lose(m *targetMetrics) {
 	x.waste(m, x.completed(u))
 }
 
+// longest is how many tokens the provider may have written at most. A guess from the bytes of half an answer could be more than that.
+func (x *exchange) longest() int64 {
+	most, n, err := x.body.Cap(x.ep.kind)
+	if bound := x.call.MaxTokens; bound > 0 && (most == 0 || bound < most) {
+		most = bound
+	}
+	if err != nil || most == 0 || x.call.Body == nil {
+		return math.MaxInt64
+	}
+	return most * max(n, 1)
+}
+
 // waste counts what was used for nothing.
 func (x *exchange) waste(m *targetMetrics, u wire.Usage) {
-	x.tally.wasted = x.tally.wasted.Plus(x.cost.Cost(u))
-	m.count(u)
+	cost := x.cost.Cost(u)
+	x.tally.wasted = x.tally.wasted.Plus(cost)
+	m.count(u, cost)
 	if x.tally.lost != nil {
 		u = u.Plus(*x.tally.lost)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"jarvis-gateway/proxy/state"
+	"jarvis-gateway/proxy/usage/spool"
 	"jarvis-gateway/proxy/wire"
 )
 
@@ -26,19 +27,22 @@ type Server struct {
 	draining atomic.Bool
 	state    *state.Store
 	shadows  shadows
+	spool    *spool.Log    // nil: nothing is recorded
 	slack    time.Duration // by how much a deadline of a client may come early
+	Ratings  Ratings
+	Usage    UsageView
 }
 
 // NewServer makes the server of a first Gateway. Each request becomes one line in log's handler's format, JSON, on
-// access. store is where the gateway keeps its own state. Shutdown ends what NewServer began.
-func NewServer(cfg Config, g *Gateway, store *state.Store, log *slog.Logger, access *AccessLog) (*Server, error) {
+// access. store is where the gateway keeps its own state, records what takes what requests used: nil, nobody does. Shutdown ends what NewServer began.
+func NewServer(cfg Config, g *Gateway, store *state.Store, records *spool.Log, log *slog.Logger, access *AccessLog) (*Server, error) {
 	cfg = cfg.withDefaults()
 	gone, err := newWatcher()
 	if err != nil {
 		return nil, fmt.Errorf("watching for clients that leave: %w", err)
 	}
-	s := &Server{cfg: cfg, log: log, access: access, gone: gone, state: store,
-		slack: min(cfg.Timeout.Header, cfg.Timeout.Body, cfg.Timeout.Idle) / 8}
+	s := &Server{cfg: cfg, log: log, access: access, gone: gone, state: store, spool: records,
+		slack: min(cfg.Timeout.Header, cfg.Timeout.Body, cfg.Timeout.Idle) / 8, Ratings: Ratings{served: newServed()}}
 	s.Swap(g)
 	s.http = &fasthttp.Server{
 		Handler:                      s.serve,
@@ -65,6 +69,7 @@ func NewServer(cfg Config, g *Gateway, store *state.Store, log *slog.Logger, acc
 func (s *Server) Swap(g *Gateway) {
 	s.current.Store(g)
 	routing.Store(g.Router)
+	limiting.Store(g.Gate)
 }
 
 // Serve accepts connections until Shutdown.

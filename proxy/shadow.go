@@ -35,19 +35,20 @@ const (
 
 // mirror is one copy of a request. It is a router.Asker of its own.
 type mirror struct {
-	g       *Gateway
-	caller  *policy.Caller
-	to      *router.Route
-	query   router.Query
-	body    wire.Body
-	header  fasthttp.RequestHeader
-	call    provider.Call
-	reply   wire.Reply
-	abort   provider.Abort
-	trial   router.Trial
-	awaited time.Duration // until the first content or whole answer, without what it waited for its turn
-	failed  error         // why the last target that was asked did not answer
-	full    bool          // the provider has no place for copies
+	g        *Gateway
+	caller   *policy.Caller
+	endpoint string
+	to       *router.Route
+	query    router.Query
+	body     wire.Body
+	header   fasthttp.RequestHeader
+	call     provider.Call
+	reply    wire.Reply
+	abort    provider.Abort
+	trial    router.Trial
+	awaited  time.Duration // until the first content or whole answer, without what it waited for its turn
+	failed   error         // why the last target that was asked did not answer
+	full     bool          // the provider has no place for copies
 }
 
 // shadow sends a copy of the request, where a rollout wants one.
@@ -77,7 +78,7 @@ func (x *exchange) mirror() *mirror {
 		return nil
 	}
 	x.Query(to.Needs())
-	m := &mirror{g: x.g, caller: x.caller, to: to, query: *x.query, trial: trial}
+	m := &mirror{g: x.g, caller: x.caller, endpoint: x.ep.name, to: to, query: *x.query, trial: trial}
 	m.query.Prefix, m.query.Tags, m.query.Trace = append([]uint64(nil), m.query.Prefix...), append([]string(nil), m.query.Tags...), nil
 	m.query.User, m.query.Scene = strings.Clone(m.query.User), strings.Clone(m.query.Scene)
 	m.query.Header, m.query.Price = func(string) string { return "" }, m.costs
@@ -88,7 +89,7 @@ func (x *exchange) mirror() *mirror {
 	x.call.Header.CopyTo(&m.header)
 	c := x.call
 	m.call = provider.Call{Method: c.Method, Path: c.Path, Query: append([]byte(nil), c.Query...), Kind: c.Kind, Header: &m.header,
-		Credential: append([]byte(nil), c.Credential...), ID: append([]byte("shadow-"), x.id...), Body: &m.body, Stream: c.Stream, Abort: &m.abort}
+		Credential: append([]byte(nil), c.Credential...), ID: append([]byte("shadow-"), x.id...), Body: &m.body, Stream: c.Stream, Abort: &m.abort, Trace: x.untold()}
 	return m
 }
 
@@ -144,13 +145,16 @@ func (m *mirror) run(s *Server) {
 	if err == nil {
 		used, err = m.drain()
 		cost = m.g.tariffs[target.Index].price.Cost(used)
-		m.g.metrics[target.Index].get().count(used)
+		m.g.metrics[target.Index].of("", nil).count(used, cost)
 	} else if m.failed != nil {
 		err = m.failed
 	}
 	attempt.End(err)
 	model, _ := m.trial.Arm()
 	outcome := m.outcome(err)
+	if target != nil {
+		s.recordShadow(m, target, used, cost, outcome)
+	}
 	if outcome == outcomeOK || outcome == "failed" {
 		judge(&m.trial, time.Now(), err == nil, first, int64(cost), used.Total())
 	}
@@ -214,7 +218,7 @@ func (m *mirror) Send(t *router.Target) (router.Took, error) {
 	if m.failed = m.g.Providers[t.Provider].Do(&m.call, &m.reply); m.failed != nil {
 		result = resultOf(fault(m.failed))
 	}
-	m.g.metrics[t.Index].get().attempt(result)
+	m.g.metrics[t.Index].of("", nil).attempt(result)
 	m.awaited += time.Since(m.call.Begun)
 	return took(&m.call, &m.reply), m.failed
 }

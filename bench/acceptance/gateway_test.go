@@ -94,7 +94,7 @@ func (g *gateway) stop(t *testing.T) {
 	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Errorf("SIGTERM: %v", err)
 	}
-	kill := time.AfterFunc(20*time.Second, func() { _ = g.cmd.Process.Kill() })
+	kill := time.AfterFunc(time.Minute, func() { _ = g.cmd.Process.Kill() })
 	defer kill.Stop()
 	if err := g.cmd.Wait(); err != nil {
 		t.Errorf("the gateway ended with %v", err)

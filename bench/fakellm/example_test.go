@@ -33,7 +33,7 @@ func Example() {
 		_, _ = io.Copy(io.Discard, res.Body)
 		res.Body.Close()
 	}
-	for _, seen := range s.WaitDone(2, time.Second) {
+	for _, seen := range s.WaitDone(2, 10*time.Second) {
 		fmt.Println(seen.Status, seen.Model, seen.Billed.Total, seen.Violations)
 	}
 	// Output:

@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -101,21 +102,33 @@ func lieOnce(t *testing.T, right, lie string) (addr string) {
 // A reply that never comes is lost when the patience ends, not waited for.
 func TestLostReply(t *testing.T) {
 	t.Parallel()
-	addr := upstream(t, func(n int) string {
-		if n == 1 {
-			return ""
+	unlessBusy(t, func() error {
+		addr := upstream(t, func(n int) string {
+			if n == 1 {
+				return ""
+			}
+			return plainReply(plainBody)
+		})
+		p := plan(addr, false)
+		p.Patience = 3 * time.Second
+		start := time.Now()
+		r := runFor(t, p, time.Second)
+		if d := time.Since(start); r.Lost != 1 || r.OK != 1 || d > time.Minute {
+			return fmt.Errorf("lost %d, ok %d; want 1 and 1; waited %v", r.Lost, r.OK, d)
 		}
-		return plainReply(plainBody)
+		return nil
 	})
-	p := plan(addr, false)
-	p.Patience = 3 * time.Second
-	start := time.Now()
-	r := runFor(t, p, time.Second)
-	if r.Lost != 1 || r.OK != 1 {
-		t.Errorf("lost %d, ok %d; want 1 and 1", r.Lost, r.OK)
+}
+
+// unlessBusy tries what a pause of the machine, which is longer than the load's patience, can spoil.
+func unlessBusy(t *testing.T, try func() error) {
+	t.Helper()
+	err := try()
+	for n := 1; n < 5 && err != nil; n++ {
+		err = try()
 	}
-	if d := time.Since(start); d > 15*time.Second {
-		t.Errorf("waited %v", d)
+	if err != nil {
+		t.Error(err)
 	}
 }
 
@@ -162,18 +175,21 @@ func TestOpenLoopChargesAStall(t *testing.T) {
 // With a connection to spare the same stall costs one request only: the others go out on time.
 func TestOpenLoopGoesRoundAStall(t *testing.T) {
 	t.Parallel()
-	addr := upstream(t, func(n int) string {
-		if n == 20 {
-			return "" // a stall without end
+	unlessBusy(t, func() error {
+		addr := upstream(t, func(n int) string {
+			if n == 20 {
+				return "" // a stall without end
+			}
+			return plainReply(plainBody)
+		})
+		p := plan(addr, false)
+		p.Rate, p.Conns, p.Patience = 200, 4, 3*time.Second
+		r := runFor(t, p, 500*time.Millisecond)
+		if r.OK != 99 || r.Lost != 1 {
+			return fmt.Errorf("ok %d, lost %d; want 99 and 1", r.OK, r.Lost)
 		}
-		return plainReply(plainBody)
+		return nil
 	})
-	p := plan(addr, false)
-	p.Rate, p.Conns, p.Patience = 200, 4, 3*time.Second
-	r := runFor(t, p, 500*time.Millisecond)
-	if r.OK != 99 || r.Lost != 1 {
-		t.Fatalf("ok %d, lost %d; want 99 and 1", r.OK, r.Lost)
-	}
 }
 
 // When a request is due depends on the start and the rate, never on when the one before was answered.
@@ -216,7 +232,7 @@ func TestStopsWithTheContext(t *testing.T) {
 	}
 	start := time.Now()
 	r := l.Run(ctx, time.Minute)
-	if d := time.Since(start); d > 15*time.Second || r.Lost != 1 {
+	if d := time.Since(start); d > 30*time.Second || r.Lost != 1 {
 		t.Errorf("stopped after %v with %d lost", d, r.Lost)
 	}
 	if err := l.Close(); err != nil {

@@ -95,7 +95,7 @@ func always(reply string) func(int) string { return func(int) string { return re
 
 // plan is a short plan for addr that expects the right replies of this file.
 func plan(addr string, stream bool) Plan {
-	p := Plan{Addr: addr, Request: Request(addr, "sk", Chat("m", stream, 300)), Conns: 1, Patience: 20 * time.Second}
+	p := Plan{Addr: addr, Request: Request(addr, "sk", Chat("m", stream, 300)), Conns: 1, Patience: time.Minute}
 	if stream {
 		p.Expect = (&Sample{stream: true, body: []byte(sse(streamEvents("a", "b\n", `"c"`)...))}).expectStream()
 	} else {

@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/tidwall/gjson"
 
@@ -90,7 +89,7 @@ func TestBudgetInEveryDialect(t *testing.T) {
 				t.Errorf("the client was told of %d tokens, %d are counted: %s", told, total, a.body)
 			}
 			// What is counted of a stream that was cut is an estimate where the provider has a vocabulary of its own.
-			if seen := servers[s.kind].WaitDone(1, 15*time.Second); len(seen) != 1 || seen[0].Billed.Total > budgetAmount+1 || !s.stream && int64(seen[0].Billed.Total) != total {
+			if seen := servers[s.kind].WaitDone(1, patience); len(seen) != 1 || seen[0].Billed.Total > budgetAmount+1 || !s.stream && int64(seen[0].Billed.Total) != total {
 				t.Errorf("the provider bills %+v of %d requests, %d are counted", seen[0].Billed, len(seen), total)
 			}
 			if again := g.ask(t, request); again.status != 429 || errorCode(again) != "" && errorCode(again) != "rate_limit_exceeded" && errorCode(again) != "insufficient_quota" {

@@ -24,17 +24,18 @@ providers:
   anthropic: {kind: anthropic, base_url: "${anthropic}", api_key: "${UPSTREAM_KEY}"}
   bedrock: {kind: bedrock, region: us-east-1, base_url: "${bedrock}", api_key: "${UPSTREAM_KEY}"}
 models:
-  openai: {continue: true, timeout: {idle: 300ms}, breaker: {off: true}, targets: [{provider: first, model: gpt-first}, {provider: openai, model: gpt-second}]}
-  vllm: {continue: true, timeout: {idle: 300ms}, breaker: {off: true}, targets: [{provider: first, model: gpt-first}, {provider: vllm, model: gpt-second}]}
-  anthropic: {continue: true, timeout: {idle: 300ms}, breaker: {off: true}, targets: [{provider: first, model: gpt-first}, {provider: anthropic, model: claude-3-5-haiku}]}
-  newest: {continue: true, timeout: {idle: 300ms}, breaker: {off: true}, targets: [{provider: first, model: gpt-first}, {provider: anthropic, model: claude-opus-5-5}]}
-  bedrock: {continue: true, timeout: {idle: 300ms}, breaker: {off: true}, targets: [{provider: first, model: gpt-first}, {provider: bedrock, model: anthropic.claude-3-5-haiku}]}
+  openai: {continue: true, timeout: {idle: 10m}, breaker: {off: true}, targets: [{provider: first, model: gpt-first}, {provider: openai, model: gpt-second}]}
+  vllm: {continue: true, timeout: {idle: 10m}, breaker: {off: true}, targets: [{provider: first, model: gpt-first}, {provider: vllm, model: gpt-second}]}
+  anthropic: {continue: true, timeout: {idle: 10m}, breaker: {off: true}, targets: [{provider: first, model: gpt-first}, {provider: anthropic, model: claude-3-5-haiku}]}
+  newest: {continue: true, timeout: {idle: 10m}, breaker: {off: true}, targets: [{provider: first, model: gpt-first}, {provider: anthropic, model: claude-opus-5-5}]}
+  bedrock: {continue: true, timeout: {idle: 10m}, breaker: {off: true}, targets: [{provider: first, model: gpt-first}, {provider: bedrock, model: anthropic.claude-3-5-haiku}]}
+  silent: {continue: true, timeout: {idle: 1s}, breaker: {off: true}, targets: [{provider: first, model: gpt-first}, {provider: openai, model: gpt-second}]}
   spare: {targets: [{provider: openai, model: gpt-second}]}
   fallback: {continue: true, targets: [{provider: first, model: gpt-first}], fallback: [spare]}
   thrice: {continue: true, breaker: {off: true}, targets: [{provider: first, model: gpt-first}, {provider: first, model: gpt-first}, {provider: openai, model: gpt-second}]}
   alone: {continue: true, targets: [{provider: first, model: gpt-first}]}
   hedged: {continue: true, hedge: {after: 30ms, max_extra: 100%}, breaker: {off: true}, targets: [{provider: vllm, model: gpt-second}, {provider: first, model: gpt-first}]}
-  off: {timeout: {idle: 300ms}, breaker: {off: true}, targets: [{provider: first, model: gpt-first}, {provider: openai, model: gpt-second}]}
+  off: {timeout: {idle: 10m}, breaker: {off: true}, targets: [{provider: first, model: gpt-first}, {provider: openai, model: gpt-second}]}
 tenants:
   acme:
     timezone: ${ZONE}
@@ -179,7 +180,7 @@ func TestContinue(t *testing.T) {
 		{"cut", "openai", "openai", fakellm.Plan{Fault: fakellm.CutMidStream}, exact, longText},
 		{"reset", "openai", "openai", fakellm.Plan{Fault: fakellm.ResetMidStream}, exact, longText},
 		{"an event of failure", "openai", "openai", fakellm.Plan{Fault: fakellm.InStreamErrorMid}, exact, longText},
-		{"silence", "openai", "openai", fakellm.Plan{Fault: fakellm.StallMidStream}, exact, longText},
+		{"silence", "silent", "openai", fakellm.Plan{Fault: fakellm.StallMidStream}, exact, longText},
 		{"bytewise", "openai", "openai", fakellm.Plan{Fault: fakellm.InStreamErrorMid, ByteAtATime: true}, exact, longText},
 		{"the end is repeated", "openai", "openai", fakellm.Plan{Fault: fakellm.CutMidStream}, func(said string) fakellm.Plan {
 			return fakellm.Plan{Text: longText[max(0, len(said)-40):]}
@@ -205,7 +206,7 @@ func TestContinue(t *testing.T) {
 			before, dollars := r.metrics()[result], r.used("acme")["key/main/spend/d"][0]
 			id := fmt.Sprintf("continue-%d", time.Now().UnixNano())
 			a, d, line := r.ask(t, id, tenantKey, askOf(row.model, `,"max_tokens":500`))
-			seen := r.up[row.provider].WaitDone(1, time.Second)
+			seen := r.up[row.provider].WaitDone(1, patience)
 			if len(seen) != 1 {
 				t.Fatalf("%d requests went on: %s", len(seen), a)
 			}
@@ -381,13 +382,13 @@ func TestContinueClientLeaves(t *testing.T) {
 		c := r.dial(t)
 		id := "continue-gone-" + name
 		c.send("POST /v1/chat/completions\nX-Request-Id: " + id + "\n\n" + askOf("openai", ""))
-		if len(r.up["openai"].Wait(1, 5*time.Second)) != 1 {
+		if len(r.up["openai"].Wait(1, patience)) != 1 {
 			t.Fatal("nobody went on")
 		}
 		if err := c.Conn.(*net.TCPConn).Close(); err != nil {
 			t.Fatal(err)
 		}
-		if seen := r.up["openai"].WaitDone(1, 5*time.Second); len(seen) != 1 || seen[0].ClosedByPeer.IsZero() {
+		if seen := r.up["openai"].WaitDone(1, patience); len(seen) != 1 || seen[0].ClosedByPeer.IsZero() {
 			t.Errorf("%s: the second went on: %+v", name, seen)
 		}
 		line := r.access(id)

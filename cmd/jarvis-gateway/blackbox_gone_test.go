@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -59,13 +61,12 @@ func TestClientsThatLeave(t *testing.T) {
 				before := g.metrics()
 				var times []time.Duration
 				var ids []string
-				for n := range 3 {
+				for n := 0; n < 3 || n < 10 && slices.Min(times) > promptly; n++ { // a busy machine may be late, but not each time
 					ids = append(ids, fmt.Sprintf("%s-%d", fitName(t.Name()), n))
 					times = append(times, g.abandon(t, u, c.request, c.reply, c.begins, goes, ids[n]))
 				}
-				slices.Sort(times)
 				t.Log(times)
-				if times[0] > promptly || times[2] > 40*promptly { // a busy machine may be late, but not each time
+				if slices.Min(times) > promptly {
 					t.Errorf("the provider knew of it after %v", times)
 				}
 				for _, id := range ids {
@@ -75,7 +76,11 @@ func TestClientsThatLeave(t *testing.T) {
 					}
 				}
 				g.idle()
-				if n := g.metrics()[series] - before[series]; n != 3 {
+				series := series
+				if strings.Contains(c.request, "/audio/speech") {
+					series = strings.Replace(series, `"chat"`, `"audio.speech"`, 1)
+				}
+				if n := g.metrics()[series] - before[series]; n != float64(len(ids)) {
 					t.Errorf("%s grew by %v", series, n)
 				}
 			})
@@ -83,7 +88,7 @@ func TestClientsThatLeave(t *testing.T) {
 	}
 }
 
-const series = `jarvis_requests_total{model="chat",outcome="client_gone",provider="up"}`
+const series = `jarvis_requests_total{endpoint="chat",model="chat",outcome="client_gone",provider="up",tenant="acme"}`
 
 func fitName(s string) string {
 	return strings.Map(func(r rune) rune {
@@ -119,7 +124,7 @@ func (g *running) abandon(t *testing.T, u *upstream, request, reply string, begi
 	select {
 	case at := <-u.closed:
 		took = at.Sub(begun)
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the provider never knew")
 	}
 	c.Close()
@@ -152,23 +157,26 @@ func TestClientLeavesWhileConnecting(t *testing.T) {
 providers:
   up: {kind: openai, base_url: "https://`+silent.Addr().String()+`/v1", api_key: "${UPSTREAM_KEY}"}
 models:
-  chat: {timeout: {connect: 20s}, targets: [{provider: up}]}
+  chat: {timeout: {connect: 5m}, targets: [{provider: up}]}
 tenants:
   acme: {keys: [{name: main, key: "${KEY}"}], limits: {concurrency: 1}}
 `)
 	best := time.Hour
-	for n := range 5 {
+	for n := 0; n < 5 || n < 10 && best > promptly; n++ {
 		c := g.dial(t)
 		id := fmt.Sprintf("connecting-%d", n)
 		c.send("stream\nX-Request-Id: " + id)
 		conn := <-accepted
 		begun := time.Now()
 		c.Close()
-		if err := conn.SetReadDeadline(begun.Add(5 * time.Second)); err != nil {
+		if err := conn.SetReadDeadline(begun.Add(patience)); err != nil {
 			t.Fatal(err)
 		}
 		for err = nil; err == nil; {
 			_, err = conn.Read(make([]byte, 4096)) // the handshake's first bytes, then the end
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal("the provider's connection is not closed")
 		}
 		best = min(best, time.Since(begun))
 		conn.Close()
@@ -255,25 +263,29 @@ func TestConcurrencyLimits(t *testing.T) {
 
 // A full gateway is nobody's fault: unless the config says otherwise, requests wait for a place, each for a while.
 func TestFullGatewayQueues(t *testing.T) {
-	g, u := withUpstream(t, defaultConfig+"limits: {concurrency: 1, queue: {max: 1, wait: 30s}}\n")
+	g, u := withUpstream(t, defaultConfig+"limits: {concurrency: 1, queue: {max: 1, wait: 10m}}\n")
 	const held = "200\nContent-Type: application/json\nContent-Length: 14\n\n@hold\n" + emptyAnswer
 	u.script(held, emptyAnswer)
-	first, second := g.dial(t), g.dial(t)
+	first := g.dial(t)
 	first.send("chat")
 	eventually(t, "the first request upstream", func() bool { return len(u.sightings()) == 1 })
-	second.send("chat\nX-Request-Id: waits")
-	eventually(t, "the second request in the line", func() bool { return g.metrics()["jarvis_requests_in_flight"] == 2 })
-	eventually(t, "a third one's refusal", func() bool {
-		a := g.ask(t, "chat")
-		return a.status == 429 && strings.Contains(a.body, "1 requests wait for it already")
-	})
+	answers := make(chan answer, 2)
+	for range 2 { // one has the place in the line, whichever comes first
+		c := g.dial(t)
+		c.send("chat")
+		go func() { a, _ := c.tryReceive("POST"); answers <- a }()
+	}
+	if a := <-answers; a.status != 429 || !strings.Contains(a.body, "1 requests wait for it already") {
+		t.Errorf("%v", a)
+	}
 	if n := len(u.sightings()); n != 1 {
 		t.Fatalf("%d requests upstream, want the first alone", n)
 	}
 	u.release()
-	for _, c := range []*dialled{first, second} {
-		if a := c.receive("POST"); a.status != 200 {
-			t.Errorf("%v", a)
-		}
+	if a := first.receive("POST"); a.status != 200 {
+		t.Errorf("%v", a)
+	}
+	if a := <-answers; a.status != 200 {
+		t.Errorf("%v", a)
 	}
 }

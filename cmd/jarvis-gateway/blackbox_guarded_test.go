@@ -128,7 +128,7 @@ func TestStoredAnswersAreGuarded(t *testing.T) {
 // So does what the gateway keeps itself, which may be older than its guards.
 func TestKeptAnswersAreGuarded(t *testing.T) {
 	u := newUpstream(t)
-	config := strings.NewReplacer("${UPSTREAM}", u.addr(), "${KEY}", tenantKey, "${STATE}", filepath.Join(t.TempDir(), "state.db")).Replace(`
+	config := strings.NewReplacer("${UPSTREAM}", u.addr(), "${KEY}", tenantKey, "${STATE}", filepath.Join(stateDir(t), "state.db")).Replace(`
 stores: {state: "sqlite:${STATE}"}
 providers: {claude: {kind: anthropic, base_url: "http://${UPSTREAM}", api_key: "x"}}
 models: {claude: {targets: [{provider: claude, model: claude-real}]}}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tidwall/gjson"
 )
 
 const paidPrices = `
@@ -31,8 +33,8 @@ models:
   each: {targets: [{provider: up, model: gpt-each}]}
   whisper: {targets: [{provider: up, model: whisper}]}
   dall-e: {targets: [{provider: up, model: dall-e}]}
-  late: {timeout: {first_token: 100ms, total: 100ms}, targets: [{provider: up, model: gpt-dear}]}
-  later: {timeout: {first_token: 100ms, total: 100ms}, targets: [{provider: up, model: gpt-dear}, {provider: up, model: gpt-4o}]}
+  late: {timeout: {first_token: 500ms, total: 500ms}, targets: [{provider: up, model: gpt-dear}]}
+  later: {timeout: {first_token: 500ms, total: 500ms}, targets: [{provider: up, model: gpt-dear}, {provider: up, model: gpt-4o}]}
   twice: {targets: [{provider: up, model: gpt-4o}, {provider: up, model: gpt-4o}]}
 tenants:
   acme:
@@ -96,7 +98,8 @@ func TestLeavingIsPaid(t *testing.T) {
 			c.send("POST /v1/" + row.path + "\nX-Request-Id: " + id + "\n\n" + row.body)
 			eventually(t, "the request upstream", func() bool { return len(u.sightings()) == len(replies) })
 			if strings.Contains(row.reply, "{") {
-				time.Sleep(50 * time.Millisecond) // for what there is of an answer
+				eventually(t, "what there is of an answer read", u.isRead)
+				time.Sleep(50 * time.Millisecond) // for what is done with it
 			}
 			if err := c.Conn.(*net.TCPConn).Close(); err != nil {
 				t.Fatal(err)
@@ -153,11 +156,20 @@ func TestWhatIsPaid(t *testing.T) {
 			[]string{"data: {\"choices\":[{\"index\":0,\"text\":\"" + words + "\"}]}\n\n" + endEvent}, 0.3, 0.45, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			dollars, _ := used()
-			u.script(row.replies...)
-			id := "paid-" + fitName(row.name)
-			a := g.ask(t, "POST /v1/"+row.path+"\nX-Request-Id: "+id+"\n\n"+row.body)
-			line := g.access(id)
+			ask := func() (a answer, line gjson.Result) {
+				dollars, _ := used()
+				u.script(row.replies...)
+				id := "paid-" + appendName(t)
+				a = g.ask(t, "POST /v1/"+row.path+"\nX-Request-Id: "+id+"\n\n"+row.body)
+				line = g.access(id)
+				now, _ := used()
+				near(t, "dollars", now-dollars, line.Get("cost_usd").Float())
+				return a, line
+			}
+			a, line := ask()
+			for try := 1; try < quietRounds && strings.Contains(row.body, "later") && a.status == 504; try++ { // the second one was late, too
+				a, line = ask()
+			}
 			cost := line.Get("cost_usd").Float()
 			if cost < row.least || cost > row.most || line.Get("estimated").Bool() != row.estimated {
 				t.Errorf("not $%v to $%v: %s", row.least, row.most, line.Raw)
@@ -165,11 +177,9 @@ func TestWhatIsPaid(t *testing.T) {
 			if told := a.header.Get("X-Jarvis-Cost-Usd"); a.status == 200 && !strings.Contains(row.body, "stream") && told != line.Get("cost_usd").Raw {
 				t.Errorf("the header says %q: %s", told, line.Raw)
 			}
-			if strings.Contains(row.name, "refused") != (a.status == 400) {
+			if strings.Contains(row.name, "refused") != (a.status == 400) || strings.Contains(row.body, "later") && a.status != 200 {
 				t.Errorf("%v", a)
 			}
-			now, _ := used()
-			near(t, "dollars", now-dollars, cost)
 		})
 	}
 }

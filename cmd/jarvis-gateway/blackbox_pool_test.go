@@ -129,28 +129,37 @@ func share0(servers []*fakellm.Server, during time.Duration) float64 {
 
 // A replica that becomes slow, and is not dead, loses its traffic within 2 s, and gets it back once it is well.
 func TestSlowReplica(t *testing.T) {
+	quietly(t, func(r testing.TB) { slowReplica(t, r) })
+}
+
+// slowReplica tells t of requests that fail, which none may, and the round of shares that are not as they should be.
+func slowReplica(t *testing.T, round testing.TB) {
 	servers := replicas(t, 3, fakellm.Options{Default: fakellm.Plan{FirstTokenDelay: 20 * time.Millisecond}})
 	g := start(t, poolConfig(servers, "scrape: 100ms"))
 	l := g.demand(60)
 	defer l.end(t)
 	if got := share0(servers, 2*time.Second); got < 0.2 || got > 0.5 {
-		t.Fatalf("a healthy replica of three gets %.2f of the requests", got)
+		round.Fatalf("a healthy replica of three gets %.2f of the requests", got)
 	}
 	servers[0].SetPlan(func(*fakellm.Seen) fakellm.Plan { return fakellm.Plan{FirstTokenDelay: 800 * time.Millisecond} })
 	time.Sleep(2 * time.Second)
 	if got := share0(servers, 2*time.Second); got > 0.1 {
-		t.Errorf("2 s after it became slow it still gets %.2f of the requests", got)
+		round.Errorf("2 s after it became slow it still gets %.2f of the requests", got)
 	}
 	servers[0].SetPlan(nil)
 	for well := time.Now(); share0(servers, time.Second) < 0.2; {
 		if time.Since(well) > 40*time.Second {
-			t.Fatal("40 s after it became well it has not got its share back")
+			round.Fatal("40 s after it became well it has not got its share back")
 		}
 	}
 }
 
 // Whoever asks notices nothing of a replica that dies, and of one that comes back, which starts slowly.
 func TestDeadReplica(t *testing.T) {
+	quietly(t, func(r testing.TB) { deadReplica(t, r) })
+}
+
+func deadReplica(t *testing.T, round testing.TB) {
 	servers := replicas(t, 3, fakellm.Options{})
 	g := start(t, poolConfig(servers, "scrape: 100ms, probe: {every: 100ms}, slow_start: 2s"))
 	l := g.demand(60)
@@ -165,7 +174,7 @@ func TestDeadReplica(t *testing.T) {
 	}
 	eventually(t, "it is back", func() bool { return g.replica(servers[0]).Get("state").Str == "fit" })
 	if early := share0(servers, 400*time.Millisecond); early > 0.25 {
-		t.Errorf("right after its return it gets %.2f of the requests", early)
+		round.Errorf("right after its return it gets %.2f of the requests", early)
 	}
 	eventually(t, "its share is back", func() bool { return share0(servers, time.Second) > 0.2 })
 }
@@ -379,7 +388,7 @@ func TestWrongProbe(t *testing.T) {
 
 // A replica that is killed in the middle of a stream: its client is told, the next ones are not concerned.
 func TestKilledMidStream(t *testing.T) {
-	servers := replicas(t, 2, fakellm.Options{Default: fakellm.Plan{Tokens: 1000, EventDelay: 5 * time.Millisecond}})
+	servers := replicas(t, 2, fakellm.Options{Default: fakellm.Plan{Tokens: 50_000, EventDelay: 5 * time.Millisecond}})
 	g := start(t, poolConfig(servers, "probe: {every: 50ms}"))
 	c := g.dial(t)
 	begun := make(chan struct{})

@@ -48,7 +48,7 @@ func newTrying(t *testing.T) *trying {
 		}
 		t.Cleanup((*s).Close)
 	}
-	g.running = start(t, fmt.Sprintf(rolloutConfig, g.old.URL(), g.new.URL()))
+	g.running = start(t, "server: {listen: 127.0.0.1:0, admin: 127.0.0.1:0, drain: 5m}\n"+fmt.Sprintf(rolloutConfig, g.old.URL(), g.new.URL()))
 	return g
 }
 
@@ -231,7 +231,7 @@ func TestShadowOnTheWire(t *testing.T) {
 		cost += line.Get("cost_usd").Num
 		asked += int(line.Get("prompt_tokens").Int() + line.Get("completion_tokens").Int())
 	}
-	copies, originals := g.new.WaitDone(requests, 10*time.Second), g.old.Seen()
+	copies, originals := g.new.WaitDone(requests, patience), g.old.Seen()
 	if len(copies) != requests || len(originals) != requests {
 		t.Fatalf("%d copies of %d requests", len(copies), len(originals))
 	}
@@ -279,12 +279,12 @@ func TestShadowEndsWithTheGateway(t *testing.T) {
 	if a := g.ask(t, chatRequest("mirrored", true)); a.status != 200 {
 		t.Fatalf("%v", a)
 	}
-	g.new.Wait(1, 5*time.Second)
+	g.new.Wait(1, patience)
 	began := time.Now()
-	if code := g.stop(); code != 0 || time.Since(began) > 5*time.Second {
+	if code := g.stop(); code != 0 || time.Since(began) > patience/2 {
 		t.Errorf("exit code %d after %s: %s", code, time.Since(began), g.log.String())
 	}
-	if seen := g.new.WaitDone(1, 5*time.Second); len(seen) != 1 || seen[0].ClosedByPeer.IsZero() {
+	if seen := g.new.WaitDone(1, patience); len(seen) != 1 || seen[0].ClosedByPeer.IsZero() {
 		t.Errorf("the copy goes on: %+v", seen)
 	}
 }

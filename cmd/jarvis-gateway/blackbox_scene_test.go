@@ -17,6 +17,7 @@ import (
 //
 //	config.yml      the config; without it, defaultConfig
 //	case NAME       a client connects and sends this request, see rawRequest
+//	hasty case NAME the same; as something must happen within moments, it is played until it does, a few times at most
 //	then            and, after its answer, this one over the same connection
 //	upstream        what the next request to ${UPSTREAM} is answered, see upstream.script; second: the same for ${SECOND}
 //	response        what the client gets: status, headers, body; "!Name" is a header that is not there, "~" begins a pattern
@@ -28,6 +29,7 @@ import (
 
 type scene struct {
 	name    string
+	hasty   bool
 	steps   []step
 	replies [2][]string
 	saw     [2][]string
@@ -100,7 +102,8 @@ func readScenes(t *testing.T, archive *txtar.Archive, fill *strings.Replacer) (c
 	var now *scene
 	for _, f := range archive.Files {
 		text := fill.Replace(string(f.Data))
-		kind, name, _ := strings.Cut(f.Name, " ")
+		title, hasty := strings.CutPrefix(f.Name, "hasty ")
+		kind, name, _ := strings.Cut(title, " ")
 		if now == nil && kind != "config.yml" && kind != "case" {
 			t.Fatalf("%s before the first case", f.Name)
 		}
@@ -108,7 +111,7 @@ func readScenes(t *testing.T, archive *txtar.Archive, fill *strings.Replacer) (c
 		case "config.yml":
 			config = text
 		case "case":
-			now = &scene{name: name, steps: []step{{request: text}}}
+			now = &scene{name: name, hasty: hasty, steps: []step{{request: text}}}
 			scenes = append(scenes, now)
 		case "then":
 			now.steps = append(now.steps, step{request: text})
@@ -144,11 +147,21 @@ func (s *stage) playScene(t *testing.T, scene *scene) {
 		manners = append(manners, manner{name: "bytewise", bytewise: true}, manner{name: "crlf", crlf: true})
 	}
 	for _, m := range manners {
-		t.Run(m.name, func(t *testing.T) { s.playOnce(t, scene, m) })
+		t.Run(m.name, func(t *testing.T) {
+			if !scene.hasty {
+				s.playOnce(t, scene, m)
+				return
+			}
+			claims := len(s.claims)
+			quietly(t, func(t testing.TB) {
+				s.claims = s.claims[:claims]
+				s.playOnce(t, scene, m)
+			})
+		})
 	}
 }
 
-func (s *stage) playOnce(t *testing.T, scene *scene, m manner) {
+func (s *stage) playOnce(t testing.TB, scene *scene, m manner) {
 	for i, u := range s.servers {
 		u.scriptIn(m, scene.replies[i]...)
 	}
@@ -175,7 +188,7 @@ func (s *stage) playOnce(t *testing.T, scene *scene, m manner) {
 	}
 }
 
-func checkAnswer(t *testing.T, a answer, want string, m manner) {
+func checkAnswer(t testing.TB, a answer, want string, m manner) {
 	t.Helper()
 	status, fields, body, hasBody := splitMessage(want)
 	if want == "" {
@@ -211,7 +224,7 @@ func checkAnswer(t *testing.T, a answer, want string, m manner) {
 	t.Errorf("body\n%s\nwant\n%s", got, body)
 }
 
-func checkHeaders(t *testing.T, where string, header map[string][]string, fields []string) {
+func checkHeaders(t testing.TB, where string, header map[string][]string, fields []string) {
 	t.Helper()
 	for _, field := range fields {
 		name, want, _ := strings.Cut(field, ":")
@@ -231,7 +244,7 @@ func checkHeaders(t *testing.T, where string, header map[string][]string, fields
 	}
 }
 
-func checkSaw(t *testing.T, saw []sighting, wants []string, replies int) {
+func checkSaw(t testing.TB, saw []sighting, wants []string, replies int) {
 	t.Helper()
 	if len(saw) != max(len(wants), replies) {
 		t.Errorf("the upstream saw %d requests, want %d", len(saw), max(len(wants), replies))
@@ -270,7 +283,7 @@ func checkAccess(t *testing.T, c claim, line gjson.Result) {
 	}
 }
 
-func (s *stage) checkMetrics(t *testing.T, before map[string]float64, want string) {
+func (s *stage) checkMetrics(t testing.TB, before map[string]float64, want string) {
 	t.Helper()
 	wants := map[string]float64{}
 	for line := range strings.Lines(strings.TrimSpace(want)) {

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// simulatedBudget is what each tenant of TestSimulatedBudgets has, in dollars: an answer and two thirds of one. What is left for
-// the last must pay for its prompt with the margin that a budget holds.
-const simulatedBudget = 0.00095
+// simulatedBudget is what each tenant of TestSimulatedBudgets has, in dollars: an answer and not half of one. What is left for the
+// last pays for its prompt and the shortest answer that is worth asking for, if the prompt is held as it is counted.
+const simulatedBudget = 0.0008
 
 const simulatedConfig = `
 prices: {file: %q}

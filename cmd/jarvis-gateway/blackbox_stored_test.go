@@ -30,7 +30,7 @@ models: {claude: {targets: [{provider: claude, model: claude-sonnet-4-5-20250929
 tenants:
   acme: {keys: [{name: main, key: "%s"}]}
   rival: {keys: [{name: main, key: "%s"}]}
-`, filepath.Join(t.TempDir(), "state.db"), up.URL(), upstreamKey, tenantKey, rivalKey)
+`, filepath.Join(stateDir(t), "state.db"), up.URL(), upstreamKey, tenantKey, rivalKey)
 	g := start(t, config)
 	call := func(key, method, path, body string) (int, gjson.Result) {
 		t.Helper()

@@ -41,16 +41,36 @@ tenants:
 // asProgram is the variable that makes the test's binary the program.
 const asProgram = "JARVIS_TEST_AS_PROGRAM"
 
-var gateways sync.WaitGroup
+var (
+	gateways sync.WaitGroup
+	states   string // holds what gateways keep
+)
 
 // TestMain lets gateways finish draining, so that what goes wrong there is seen. A test may run its own binary as the program.
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
 	}
+	var err error
+	if states, err = os.MkdirTemp("", "jarvis-gateways"); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	gateways.Wait()
+	if err := os.RemoveAll(states); err != nil {
+		panic(err)
+	}
 	os.Exit(code)
+}
+
+// stateDir is a directory for what a gateway keeps. It outlives its test, as the gateway does, which still writes while it drains.
+func stateDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(states, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // running is a serve command.
@@ -102,9 +122,12 @@ func start(t testing.TB, config string) *running {
 	if !strings.Contains(config, "listen:") {
 		config = "server: {listen: 127.0.0.1:0, admin: 127.0.0.1:0}\n" + config
 	}
-	dir := t.TempDir()
+	dir := stateDir(t)
 	if !strings.Contains(config, "stores:") {
 		config = "stores: {state: \"sqlite:" + filepath.Join(dir, "state.db") + "\"}\n" + config
+	}
+	if !strings.Contains(config, "usage:") {
+		config = "usage: {max: 8MiB}\n" + config // there are hundreds of gateways
 	}
 	path := filepath.Join(dir, "jarvis.yml")
 	(&running{TB: t, path: path}).configure(config)
@@ -193,12 +216,15 @@ func (g *running) idle() {
 	eventually(g, "nothing in flight", func() bool { return g.metrics()["jarvis_requests_in_flight"] == 0 })
 }
 
+// patience is how long a test waits for what must come in the end. Only a test that fails takes that long.
+const patience = time.Minute
+
 // eventually polls until a condition holds.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not in 15 s: %s", what)
+			t.Fatalf("not in %s: %s", patience, what)
 		}
 	}
 }
@@ -229,7 +255,7 @@ func (g *running) tryDial() (*dialled, error) {
 	}
 	c := &dialled{TB: g, Conn: conn}
 	c.br = bufio.NewReader(c)
-	return c, conn.SetDeadline(time.Now().Add(30 * time.Second))
+	return c, conn.SetDeadline(time.Now().Add(2 * patience))
 }
 
 func (c *dialled) Read(p []byte) (int, error) {

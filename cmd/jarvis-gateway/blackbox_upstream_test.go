@@ -7,10 +7,12 @@ import (
 	"net"
 	"net/http/httputil"
 	"net/textproto"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -28,6 +30,7 @@ type upstream struct {
 	begun   chan struct{} // closed when the client has seen the first of its answer
 	freed   chan struct{} // closed by release
 	closed  chan time.Time
+	silent  atomic.Bool // all is sent up to a @hang
 }
 
 // player sends the answers on one connection.
@@ -92,6 +95,7 @@ func (u *upstream) scriptIn(m manner, replies ...string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.manner, u.replies, u.saw = m, replies, nil
+	u.silent.Store(false)
 	u.begun, u.freed = make(chan struct{}), make(chan struct{})
 	for len(u.closed) > 0 {
 		<-u.closed
@@ -120,6 +124,25 @@ func (u *upstream) release() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	close(u.freed)
+}
+
+// isRead tells whether the gateway has read all that there is of an answer that hangs. Where the system does not say, it is believed.
+func (u *upstream) isRead() bool {
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		return u.silent.Load()
+	}
+	port := fmt.Sprintf(":%04X", u.ln.Addr().(*net.TCPAddr).Port)
+	for line := range strings.Lines(string(table)) { // number, local and remote address, state, bytes to send:to read
+		fields := strings.Fields(line)
+		if len(fields) < 5 || !strings.HasSuffix(fields[1], port) && !strings.HasSuffix(fields[2], port) {
+			continue
+		}
+		if fields[3] == "01" && fields[4] != "00000000:00000000" {
+			return false
+		}
+	}
+	return u.silent.Load()
 }
 
 func (u *upstream) sightings() []sighting {
@@ -269,14 +292,15 @@ func (p *player) direct(what string) bool {
 	case "@wait", "@hold":
 		select {
 		case <-p.waits[what]:
-		case <-time.After(15 * time.Second):
-			p.Errorf("%s has not ended in 15 s", what)
+		case <-time.After(patience):
+			p.Errorf("%s has not ended in %s", what, patience)
 		}
 		return true
 	case "@pause": // longer than the short times of timeouts.txtar
-		<-time.After(200 * time.Millisecond)
+		<-time.After(600 * time.Millisecond)
 		return true
 	case "@hang":
+		p.silent.Store(true)
 		_, _ = p.br.ReadByte() // whatever ends it
 		p.closed <- time.Now()
 	case "@reset":

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -274,13 +275,9 @@ func TestRollbackOfSeveral(t *testing.T) {
 	if got := versions(t); got.Get("#").Int() != 2 {
 		t.Errorf("%s", got)
 	}
-	begun := time.Now()
 	ran(t, "config", "rollback", "1")
 	a.servesOnly(t, "one")
 	b.servesOnly(t, "one")
-	if took := time.Since(begun); took > 3*time.Second { // a second, and as much again for a machine that is busy
-		t.Errorf("the other gateway took %v", took)
-	}
 	b.at(t, "")
 	if got := versions(t); got.Get("#").Int() != 3 || !got.Get("0.current").Bool() || !got.Get("0.pinned").Bool() || got.Get("0.restores").Int() != 1 {
 		t.Errorf("%s", got)
@@ -294,6 +291,18 @@ func TestRollbackOfSeveral(t *testing.T) {
 	b.servesOnly(t, "one")
 	b.deploy(config("three"))
 	b.servesOnly(t, "three")
+
+	// It takes a second or two, of which a machine that is busy may make more, but not each time.
+	var took []time.Duration
+	for try := 0; try < quietRounds && (try == 0 || slices.Min(took) > 3*time.Second); try++ {
+		begun := time.Now()
+		ran(t, "config", "rollback", fmt.Sprint(1+try%2))
+		b.servesOnly(t, []string{"one", "two"}[try%2])
+		took = append(took, time.Since(begun))
+	}
+	if slices.Min(took) > 3*time.Second {
+		t.Errorf("the other gateway took %v", took)
+	}
 
 	// What one gateway unpins, all do.
 	ran(t, "config", "rollback", "2")

@@ -104,6 +104,23 @@ func (b *breakers) known(e opening) bool {
 // sameRefusal is how long a refusal stays known: a target that is refused is tried again more often, where there are requests.
 const sameRefusal = 30 * time.Minute
 
+// heed has targets stand as somebody has decided by hand, here or at another gateway of the state store, also before a restart.
+// While the store does not answer they stay as they are.
+func (s *live) heed(ctx context.Context, r *router.Router) {
+	rows, err := s.state.Forced(ctx)
+	if err != nil {
+		return // the directory, which asks the same store, tells of it
+	}
+	decisions := make([]router.Decision, len(rows))
+	for i, row := range rows {
+		decisions[i] = router.Decision{Route: row.Model, Provider: row.Provider, Model: row.Served, Force: router.ForceOf(row.State), Turn: row.Turn}
+	}
+	for _, change := range r.Heed(decisions) {
+		now := change[1]
+		s.log.Info("a target stands as was decided by hand", "model", now.Route, "provider", now.Provider, "served", now.Model, "state", now.State, "forced", now.Forced.String())
+	}
+}
+
 // record puts it into the audit log. What a probe finds is no news there: the target was given up before.
 func (b *breakers) record(e opening, kind state.Kind, action string) {
 	side := func(state, cause string) json.RawMessage {

@@ -76,10 +76,10 @@ func printRollouts(c *cobra.Command, rows []gjson.Result) error {
 	for _, r := range rows {
 		for i, a := range r.Get("arms").Array() {
 			lines = append(lines, []string{r.Get("model").String(), a.Get("model").String(), armShare(r, i), a.Get("calls").String(), failedOf(a), money(a.Get("cost_usd")),
-				money(a.Get("cost_per_call_usd")), a.Get("tokens").String(), milliseconds(a.Get("first_token_p50_ms")), milliseconds(a.Get("first_token_p95_ms")), rolloutStanding(r, i)})
+				money(a.Get("cost_per_call_usd")), a.Get("tokens").String(), milliseconds(a.Get("first_token_p50_ms")), milliseconds(a.Get("first_token_p95_ms")), scoreOf(a), rolloutStanding(r, i)})
 		}
 	}
-	return table(c.OutOrStdout(), "MODEL SERVED_BY SHARE CALLS FAILED COST PER_CALL TOKENS P50 P95 STATE", lines)
+	return table(c.OutOrStdout(), "MODEL SERVED_BY SHARE CALLS FAILED COST PER_CALL TOKENS P50 P95 SCORE STATE", lines)
 }
 
 // armShare is how much of the requests one of the two models gets.
@@ -109,6 +109,14 @@ func rolloutStanding(r gjson.Result, arm int) string {
 		return "set by hand"
 	}
 	return ""
+}
+
+// scoreOf is what clients gave the answers on average, and how many they scored.
+func scoreOf(arm gjson.Result) string {
+	if !arm.Get("score").Exists() {
+		return ""
+	}
+	return fmt.Sprintf("%+.2f of %d", arm.Get("score").Float(), arm.Get("scores").Int())
 }
 
 func money(v gjson.Result) string {

@@ -80,7 +80,8 @@ func (k *client) forceTarget(use, short, state string) *cobra.Command {
 	return &cobra.Command{
 		Use: use + " MODEL PROVIDER [SERVED]", Short: short, Args: cobra.RangeArgs(2, 3),
 		Long: short + ".\n\nMODEL, PROVIDER and SERVED are as 'jarvis-gateway target list' has them; without SERVED all that the provider\n" +
-			"serves of the model are meant. It holds for the one gateway that answers, also over a reload, until its end.",
+			"serves of the model are meant. It holds for every gateway that has the same state store, also after a restart, until it is\n" +
+			"decided otherwise.",
 		RunE: func(c *cobra.Command, args []string) error {
 			body := map[string]any{"model": args[0], "provider": args[1], "state": state}
 			if len(args) > 2 {

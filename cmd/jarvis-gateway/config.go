@@ -17,6 +17,7 @@ import (
 	"jarvis-gateway/proxy/admin"
 	"jarvis-gateway/proxy/provider"
 	"jarvis-gateway/proxy/state"
+	"jarvis-gateway/proxy/trace"
 	"jarvis-gateway/proxy/usage"
 	"jarvis-gateway/proxy/wire"
 	"jarvis-gateway/router"
@@ -37,6 +38,8 @@ type Config struct {
 	Alerts    policy.Alerts              `yaml:"alerts,omitempty" jsonschema_description:"who is told when a budget of the whole gateway runs out"`
 	Audit     Audit                      `yaml:"audit,omitempty" jsonschema_description:"the log of who did what, in the state store"`
 	Prices    usage.Config               `yaml:"prices,omitempty" jsonschema_description:"what tokens cost"`
+	Usage     Usage                      `yaml:"usage,omitempty" jsonschema_description:"records of what every request used and cost, on their way to stores.usage"`
+	Telemetry trace.Config               `yaml:"telemetry,omitempty" jsonschema_description:"what is told to whom watches the gateway: traces by OpenTelemetry, series of metrics"`
 	Prompts   prompt.Config              `yaml:"prompts,omitempty" jsonschema_description:"templates that requests and models refer to"`
 }
 
@@ -52,13 +55,14 @@ type Stores struct {
 	State    string     `yaml:"state,omitempty" jsonschema:"pattern=^(sqlite:.+|postgres(ql)?://.+)$" jsonschema_description:"tenants, keys, stored responses, audit: sqlite: and a file, sqlite::memory: to keep nothing, or postgres://; default sqlite:data/jarvis.db"`
 	Counters string     `yaml:"counters,omitempty" jsonschema:"pattern=^(memory|rediss?(-cluster)?://.+)$" jsonschema_description:"limits and budgets: memory, redis://, rediss:// (with TLS) or redis-cluster://; default memory"`
 	Vectors  string     `yaml:"vectors,omitempty" jsonschema:"enum=embedded" jsonschema_description:"default embedded"`
-	Usage    string     `yaml:"usage,omitempty" jsonschema:"pattern=^sqlite:.+" jsonschema_description:"sqlite: and a file; default sqlite:data/usage.db"`
+	Usage    string     `yaml:"usage,omitempty" jsonschema:"pattern=^(sqlite:.+|clickhouse(\\+https?)?://.+)$" jsonschema_description:"records of usage: sqlite: and a file, sqlite::memory: to keep nothing, or ClickHouse: clickhouse:// (its own protocol), clickhouse+http:// or clickhouse+https://; default usage.db beside the state's file, or in data"`
 	OnError  StoreFails `yaml:"on_error,omitempty" jsonschema_description:"what happens while a store does not answer"`
 }
 
 // StoreFails says what happens while a store does not answer.
 type StoreFails struct {
 	Counters string `yaml:"counters,omitempty" jsonschema:"enum=open,enum=closed,enum=local_share" jsonschema_description:"open: requests pass, counted later; closed: they are refused; local_share: each replica keeps to its share of the limits; default local_share"`
+	Usage    string `yaml:"usage,omitempty" jsonschema:"enum=spool,enum=open,enum=closed" jsonschema_description:"records wait on the disk, up to usage.max. Then: spool, the oldest go; open: new ones are not kept; closed: requests are refused; default spool"`
 }
 
 // Audit says how long the audit log is kept.
@@ -175,12 +179,9 @@ func (r *reading) own() error {
 	}
 	bad("state", state.Check(r.Stores.State))
 	bad("counters", counter.Check(r.Stores.Counters))
-	if r.Stores.Usage == "sqlite:" {
-		bad("usage", errors.New("no file after sqlite:"))
-	}
 	choices := words("open closed local_share")
 	if choice := r.Stores.OnError.Counters; !slices.Contains(choices, choice) {
 		bad("on_error.counters", fmt.Errorf("unknown choice %q (choices: %s)", choice, strings.Join(choices, ", ")))
 	}
-	return errors.Join(errs...)
+	return errors.Join(errors.Join(errs...), r.Usage.check(&r.Stores))
 }

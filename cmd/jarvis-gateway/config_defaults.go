@@ -37,8 +37,11 @@ func (r *reading) complete() {
 			r.Providers[name] = p
 		}
 	}
-	fillZero(&r.Stores, Stores{State: "sqlite:data/jarvis.db", Counters: "memory", Vectors: "embedded", Usage: "sqlite:data/usage.db",
-		OnError: StoreFails{Counters: "local_share"}})
+	fillZero(&r.Stores, Stores{State: "sqlite:data/jarvis.db", Counters: "memory", Vectors: "embedded",
+		OnError: StoreFails{Counters: "local_share", Usage: "spool"}})
+	r.Usage.complete(&r.Stores)
+	fillZero(&r.Usage, usageDefaults)
+	r.follow()
 	fillZero(&r.Audit, Audit{Retain: 365 * 24 * time.Hour})
 }
 

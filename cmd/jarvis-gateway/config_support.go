@@ -14,10 +14,9 @@ var unsupported = []struct {
 	serves  []string
 	refuses []string
 }{
-	{at: "", keys: words("flows corpora telemetry")},
-	{at: "stores", keys: words("usage"), serves: words("sqlite:*")},
+	{at: "", keys: words("flows corpora")},
 	{at: "stores", keys: words("vectors"), serves: words("embedded")},
-	{at: "stores.on_error", keys: words("usage vectors")},
+	{at: "stores.on_error", keys: words("vectors")},
 	{at: "models.*", keys: words("cache rag")},
 	{at: "tenants.*", keys: words("log_prompts"), serves: words("false")},
 	{at: "tenants.*", keys: words("models[]"), refuses: words("flow/*")},

@@ -112,7 +112,7 @@ func canaryScenes() []canaryScene {
 	guarded := "\nAuthorization: Bearer jv-guarded-0123456789abcdef\n\n"
 	tooMany := strings.Replace(body, `"messages":[`, `"messages":[`+strings.Repeat(`{"role":"user","content":"`+canaryPrompt+`"},`, 4), 1)
 	return []canaryScene{
-		{"served", chat + auth + "\n\n" + body + "}", whole, 200},
+		{"served", chat + auth + "\nX-Request-Id: canary-served\n\n" + body + "}", whole, 200},
 		{"streamed", chat + auth + "\n\n" + body + `,"stream":true}`, event + "data: [DONE]\n\n", 200},
 		{"a stream that is cut", chat + auth + "\n\n" + body + `,"stream":true}`, event + "@wait\n" + "@cut\n", 200},
 		{"a stream with an error", chat + auth + "\n\n" + body + `,"stream":true}`, event + "@wait\n" + `data: {"error":{"message":"` + canaryUp + `","type":"server_error"}}` + "\n\n", 200},
@@ -134,6 +134,9 @@ func canaryScenes() []canaryScene {
 		{"refused by a pattern", chat + guarded + unguarded + "}", "", 400},
 		{"refused by its size", chat + guarded + tooMany + "}", "", 400},
 		{"refused in the answer", chat + guarded + body + "}", strings.Replace(whole, canaryAnswer, "forbidden "+canaryAnswer, 1), 400},
+		{"rated", "POST /v1/feedback" + auth + "\n\n" + `{"request_id":"canary-served","score":1,"comment":"` + canaryPrompt + `","metadata":{"user":"` + canaryUser + `"}}`, "", 200},
+		{"rated, but not known", "POST /v1/feedback" + auth + "\n\n" + `{"request_id":"nothing","score":1,"comment":"` + canaryPrompt + `"}`, "", 404},
+		{"rated with nonsense", "POST /v1/feedback" + auth + "\n\n" + `{"request_id":"canary-served","score":"` + canaryPrompt + `"}`, "", 400},
 		{"a stranger", chat + "\nAuthorization: Bearer " + canaryBlind + "\n\n" + body + "}", "", 401},
 		{"a token", chat + "\nAuthorization: Bearer " + canaryJWT + "\n\n" + body + "}", "", 401},
 		{"no such model", chat + auth + "\n\n" + strings.Replace(body, `"chat"`, `"nothing"`, 1) + "}", "", 404},

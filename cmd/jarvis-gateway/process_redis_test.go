@@ -99,24 +99,32 @@ func oneRate(t *testing.T, bin string) {
 	all := rated(t, bin, wire.url(), "local_share", 8)
 	begun := time.Now()
 	got := asks(t, all, "rated", 3, 40*time.Millisecond, 8*time.Second)
-	if took := time.Since(begun); took > 55*time.Second {
-		t.Fatalf("the machine is too slow: the demand of 8 s took %v, and the window is over", took)
+	for count(got, 429) < 500 && time.Since(begun) < patience { // until the demand was far more than the limit
+		got = append(got, asks(t, all, "rated", 3, 40*time.Millisecond, 4*time.Second)...)
 	}
+	took := time.Since(begun)
 	admitted, refused := count(got, 200), count(got, 429)
-	t.Logf("%d let in, %d refused, by all in their first minute", admitted, refused)
-	if admitted > 600 || admitted < 594 {
+	t.Logf("%d let in, %d refused, by all in %s", admitted, refused, took)
+	most := 600
+	if took > 55*time.Second { // on a machine as slow as that the minute is over, and the limit counts anew
+		most = 600 * (2 + int(took/time.Minute))
+	}
+	if admitted > most || admitted < 594 {
 		t.Errorf("%d let in, the limit is 600/m", admitted)
 	}
 	local, waited := trips(all)
 	t.Logf("of a burst to the limit: %d admissions without a trip, %d with one", local, waited)
 
-	asks(t, all, "wide", 2, 20*time.Millisecond, 3*time.Second)
-	moreLocal, moreWaited := trips(all)
-	moreLocal, moreWaited = moreLocal-local, moreWaited-waited
-	t.Logf("of a steady load: %d admissions without a trip, %d with one", moreLocal, moreWaited)
-	if moreWaited*20 > moreLocal+moreWaited {
-		t.Errorf("%d of %d admissions cost a trip", moreWaited, moreLocal+moreWaited)
-	}
+	quietly(t, func(r testing.TB) { // leases end while a machine pauses
+		local, waited := trips(all)
+		asks(t, all, "wide", 2, 20*time.Millisecond, 3*time.Second)
+		moreLocal, moreWaited := trips(all)
+		moreLocal, moreWaited = moreLocal-local, moreWaited-waited
+		t.Logf("of a steady load: %d admissions without a trip, %d with one", moreLocal, moreWaited)
+		if moreWaited*20 > moreLocal+moreWaited {
+			r.Errorf("%d of %d admissions cost a trip", moreWaited, moreLocal+moreWaited)
+		}
+	})
 }
 
 func trips(all []*process) (local, waited int) {
@@ -134,16 +142,25 @@ func slowRedis(t *testing.T, bin string) {
 	all := rated(t, bin, wire.url(), "local_share", 2)
 	both := slices.Concat(all, rated(t, bin, "memory", "local_share", 2))
 	load := func(during time.Duration) [][]tally { return asks(t, both, "wide", 2, 10*time.Millisecond, during) }
-	load(time.Second)
-	_, before := trips(all)
-	wire.delay.Store(int64(500 * time.Millisecond))
-	got := load(4 * time.Second) // as it gets slow, and then
-	wire.delay.Store(0)
-	_, after := trips(all)
-	slow, control := got[:2], got[2:]
-	n, waits := len(slices.Concat(slow...)), after-before
-	if served := count(slow, 200); served != n || waits*100 > n {
-		t.Errorf("%d of %d requests were served, %d waited for a slow Redis", served, n, waits)
+	quietly(t, func(r testing.TB) {
+		load(time.Second)
+		_, before := trips(all)
+		wire.delay.Store(int64(500 * time.Millisecond))
+		got := load(4 * time.Second) // as it gets slow, and then
+		wire.delay.Store(0)
+		_, after := trips(all)
+		compareSlow(t, r, got[:2], got[2:], after-before)
+	})
+}
+
+// compareSlow tells t of requests that were not served, and the round of those that took too long.
+func compareSlow(t *testing.T, round testing.TB, slow, control [][]tally, waits int) {
+	n := len(slices.Concat(slow...))
+	if served := count(slow, 200); served != n {
+		t.Errorf("%d of %d requests were served", served, n)
+	}
+	if waits*100 > n {
+		round.Errorf("%d of %d admissions waited for a slow Redis", waits, n)
 	}
 	t.Logf("p50 and p99 %v %v with a slow Redis, %v %v without one; %d of %d admissions waited",
 		quantile(slow, 50), quantile(slow, 99), quantile(control, 50), quantile(control, 99), waits, n)
@@ -151,7 +168,7 @@ func slowRedis(t *testing.T, bin string) {
 	// machine with other work, late ones can be counted and compared, where the p99s themselves differ from run to run.
 	bound := quantile(control, 50) + 5*time.Millisecond
 	if got, others := late(slow, bound), late(control, bound); got > 2*others+n/100 {
-		t.Errorf("%d of %d requests took more than %v with a slow Redis, %d without one", got, n, bound, others)
+		round.Errorf("%d of %d requests took more than %v with a slow Redis, %d without one", got, n, bound, others)
 	}
 }
 
@@ -220,12 +237,14 @@ func deadRedis(t *testing.T, bin string) {
 				}
 				return all[0].metric("jarvis_counters_degraded") == 1 && all[1].metric("jarvis_counters_degraded") == 1
 			})
-			for _, r := range slices.Concat(asks(t, all, "few", 2, 20*time.Millisecond, 2*time.Second)...) {
-				got[strings.TrimSpace(fmt.Sprint(r.status, " ", r.code))]++
-				asked++
+			for begun := time.Now(); asked < 100 || got["200"] < min(test.least, asked) && time.Since(begun) < patience/2; { // a slow machine asks for longer
+				for _, r := range slices.Concat(asks(t, all, "few", 2, 20*time.Millisecond, 2*time.Second)...) {
+					got[strings.TrimSpace(fmt.Sprint(r.status, " ", r.code))]++
+					asked++
+				}
 			}
 			t.Log(got)
-			if n := got["200"]; asked < 100 || n < min(test.least, asked) || n > test.most || n+got[test.refusal] != asked {
+			if n := got["200"]; n < min(test.least, asked) || n > test.most || n+got[test.refusal] != asked {
 				t.Errorf("%v, want %d to %d of %d requests served, the others %s", got, test.least, test.most, asked, test.refusal)
 			}
 			wire.sever(false)

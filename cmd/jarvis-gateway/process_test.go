@@ -43,6 +43,7 @@ func TestProcesses(t *testing.T) {
 		{"slow Redis", slowRedis},
 		{"dead Redis", deadRedis},
 		{"canaries", canaries},
+		{"every request is recorded once", everyRequestOnce},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, bin) })
 	}
@@ -215,7 +216,7 @@ func freePort(t testing.TB) string {
 func answersAsRedis(addr string) bool {
 	c := redis.NewClient(&redis.Options{Addr: addr})
 	defer c.Close()
-	for range 200 {
+	for range 1000 {
 		if c.Ping(context.Background()).Err() == nil {
 			return true
 		}
@@ -420,7 +421,7 @@ func (r *tally) usage(u gjson.Result) {
 func clients(t testing.TB) *http.Client {
 	tr := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
 	t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr, Timeout: 30 * time.Second}
+	return &http.Client{Transport: tr, Timeout: 2 * patience}
 }
 
 // noon is a time zone where neither the day nor the month ends soon.

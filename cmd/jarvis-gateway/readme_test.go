@@ -116,7 +116,7 @@ func TestReadmeAlerts(t *testing.T) {
 	var m message
 	select {
 	case m = <-told:
-	case <-time.After(15 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("nobody was told")
 	}
 	example := readmeBlock(t, "json", "budget.threshold")

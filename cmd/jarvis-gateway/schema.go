@@ -14,6 +14,7 @@ import (
 	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy"
 	"jarvis-gateway/proxy/provider"
+	"jarvis-gateway/proxy/trace"
 	"jarvis-gateway/proxy/usage"
 	"jarvis-gateway/proxy/wire"
 	"jarvis-gateway/router"
@@ -53,69 +54,84 @@ func schemaName(t reflect.Type) string {
 	return path.Base(t.PkgPath()) + "." + t.Name()
 }
 
-// schemaOf describes the types that are written as text.
+// schemaOf describes the types that are written otherwise than they are kept.
 func schemaOf(t reflect.Type) *jsonschema.Schema {
-	switch t {
-	case reflect.TypeFor[time.Duration]():
-		return &jsonschema.Schema{
-			Type:     "string",
-			Pattern:  `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`,
-			Examples: []any{"500ms", "30s", "10m", "1h30m"},
-		}
-	case reflect.TypeFor[proxy.Size]():
-		return &jsonschema.Schema{
-			AnyOf: []*jsonschema.Schema{
-				{Type: "string", Pattern: `^[0-9]+ *(KiB|MiB|GiB|KB|MB|GB|B)?$|` + isReference},
-				{Type: "integer", Minimum: "1"},
-			},
-			Examples: []any{"512KiB", "32MiB", "10MB"},
-		}
-	case reflect.TypeFor[wire.Secret]():
-		return &jsonschema.Schema{Type: "string", Examples: []any{"${NAME}"}}
-	case reflect.TypeFor[policy.Rates](), reflect.TypeFor[policy.Spends]():
-		one := rateSchema(t == reflect.TypeFor[policy.Spends]())
-		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{one, {Type: "array", Items: one}}}
-	case reflect.TypeFor[policy.Amount]():
-		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
-			{Type: "integer", Minimum: "1"},
-			{Type: "string", Pattern: `^[0-9.]+[kMG]?$|` + isReference},
-		}}
-	case reflect.TypeFor[usage.Unknown]():
-		assume := jsonschema.NewProperties()
-		assume.Set("assume", &jsonschema.Schema{Type: "object", Description: "what tokens cost, such as {input: $5/M, output: $15/M}"})
-		return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
-			{Type: "string", Enum: []any{"reject", "free"}},
-			{Type: "object", Properties: assume, Required: []string{"assume"}, AdditionalProperties: jsonschema.FalseSchema},
-		}}
-	case reflect.TypeFor[policy.OnExceed]():
-		return exceedSchema()
-	case reflect.TypeFor[provider.Replicas]():
-		return replicasSchema()
-	case reflect.TypeFor[provider.Every]():
-		return &jsonschema.Schema{Type: "string", Pattern: `^(off|0s|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$`, Examples: []any{"1s", "off"}}
-	case reflect.TypeFor[router.When]():
-		return whenSchema()
-	case reflect.TypeFor[router.Names]():
-		return oneOrMoreOf(&jsonschema.Schema{Type: "string"})
-	case reflect.TypeFor[router.Modalities]():
-		kind := &jsonschema.Schema{Type: "string"}
-		for _, choice := range (router.Modalities{}).Choices() {
-			kind.Enum = append(kind.Enum, choice)
-		}
-		return oneOrMoreOf(kind)
-	case reflect.TypeFor[globs]():
-		return &jsonschema.Schema{
-			AnyOf: []*jsonschema.Schema{
-				{Type: "string"},
-				{Type: "array", Items: &jsonschema.Schema{Type: "string"}},
-			},
-			Examples: []any{"policies/*.yml"},
-		}
-	}
 	if text, ok := texts[t]; ok {
 		return &jsonschema.Schema{Type: "string", Pattern: text.pattern, Examples: []any{text.example}}
 	}
+	if of, ok := schemas()[t]; ok {
+		return of()
+	}
 	return nil
+}
+
+// schemas are the types that take more than one form. It is a function, as conditions hold others of them.
+func schemas() map[reflect.Type]func() *jsonschema.Schema {
+	return map[reflect.Type]func() *jsonschema.Schema{
+		reflect.TypeFor[time.Duration]():     durationSchema,
+		reflect.TypeFor[proxy.Size]():        sizeSchema,
+		reflect.TypeFor[wire.Secret]():       func() *jsonschema.Schema { return &jsonschema.Schema{Type: "string", Examples: []any{"${NAME}"}} },
+		reflect.TypeFor[policy.Rates]():      func() *jsonschema.Schema { return oneOrMore(rateSchema(false)) },
+		reflect.TypeFor[policy.Spends]():     func() *jsonschema.Schema { return oneOrMore(rateSchema(true)) },
+		reflect.TypeFor[policy.Amount]():     amountSchema,
+		reflect.TypeFor[policy.OnExceed]():   exceedSchema,
+		reflect.TypeFor[usage.Unknown]():     unknownSchema,
+		reflect.TypeFor[provider.Replicas](): replicasSchema,
+		reflect.TypeFor[provider.Every]():    everySchema,
+		reflect.TypeFor[router.When]():       whenSchema,
+		reflect.TypeFor[router.Names]():      func() *jsonschema.Schema { return oneOrMoreOf(&jsonschema.Schema{Type: "string"}) },
+		reflect.TypeFor[router.Modalities](): modalitiesSchema,
+		reflect.TypeFor[globs]():             globsSchema,
+	}
+}
+
+func durationSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`, Examples: []any{"500ms", "30s", "10m", "1h30m"}}
+}
+
+func sizeSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{
+		AnyOf: []*jsonschema.Schema{
+			{Type: "string", Pattern: `^[0-9]+ *(KiB|MiB|GiB|KB|MB|GB|B)?$|` + isReference},
+			{Type: "integer", Minimum: "1"},
+		},
+		Examples: []any{"512KiB", "32MiB", "10MB"},
+	}
+}
+
+func amountSchema() *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
+		{Type: "integer", Minimum: "1"},
+		{Type: "string", Pattern: `^[0-9.]+[kMG]?$|` + isReference},
+	}}
+}
+
+// unknownSchema is what becomes of models whose price nobody knows.
+func unknownSchema() *jsonschema.Schema {
+	assume := jsonschema.NewProperties()
+	assume.Set("assume", &jsonschema.Schema{Type: "object", Description: "what tokens cost, such as {input: $5/M, output: $15/M}"})
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
+		{Type: "string", Enum: []any{"reject", "free"}},
+		{Type: "object", Properties: assume, Required: []string{"assume"}, AdditionalProperties: jsonschema.FalseSchema},
+	}}
+}
+
+func everySchema() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: `^(off|0s|([0-9]+(\.[0-9]+)?(ms|s|m|h))+)$`, Examples: []any{"1s", "off"}}
+}
+
+func modalitiesSchema() *jsonschema.Schema {
+	kind := &jsonschema.Schema{Type: "string"}
+	for _, choice := range (router.Modalities{}).Choices() {
+		kind.Enum = append(kind.Enum, choice)
+	}
+	return oneOrMoreOf(kind)
+}
+
+func globsSchema() *jsonschema.Schema {
+	list := oneOrMore(&jsonschema.Schema{Type: "string"})
+	list.Examples = []any{"policies/*.yml"}
+	return list
 }
 
 const (
@@ -127,6 +143,7 @@ const (
 // texts are types that are written as text of one form.
 var texts = map[reflect.Type]struct{ pattern, example string }{
 	reflect.TypeFor[router.Percent](): {`^` + somePart + `$`, "50%"},
+	reflect.TypeFor[trace.Share]():    {`^` + somePart + `$`, "1%"},
 	reflect.TypeFor[router.Range]():   {`^` + someTime + `\.\.` + someTime + `$`, "200ms..2s"},
 	reflect.TypeFor[router.After]():   {`^(p[0-9]+(\.[0-9]+)?|` + someTime + `)$`, "p95"},
 	reflect.TypeFor[router.Count]():   {`^([<>]=? *` + someCount + `|` + someCount + `\.\.` + someCount + `)$`, ">8000"},
@@ -147,6 +164,11 @@ func whenSchema() *jsonschema.Schema {
 		{Type: "string", Examples: []any{`tenant == "acme" && tokens > 8000`}},
 		keys,
 	}}
+}
+
+// oneOrMore is a value, or a list.
+func oneOrMore(one *jsonschema.Schema) *jsonschema.Schema {
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{one, {Type: "array", Items: one}}}
 }
 
 // oneOrMoreOf is a value, or a list of some.

@@ -22,6 +22,7 @@ import (
 	"jarvis-gateway/proxy/admin"
 	"jarvis-gateway/proxy/provider"
 	"jarvis-gateway/proxy/state"
+	"jarvis-gateway/proxy/trace"
 	"jarvis-gateway/proxy/usage"
 	"jarvis-gateway/router"
 )
@@ -51,7 +52,7 @@ func build(c *Config, prev *parts, setup policy.Setup, told router.Setup) (*part
 	told.Places = func(provider string) bool { return p.gate.Bulkhead(provider).Full() }
 	p.router, errs[1] = router.New(told, prev.router)
 	p.prices, errs[2] = usage.New(c.Prices)
-	errs[3] = c.Server.Check()
+	errs[3] = errors.Join(c.Server.Check(), c.Telemetry.Check())
 	p.prompts, errs[5] = proxy.NewPrompts(c.Prompts, c.Models)
 	if errors.Join(errs[:]...) != nil {
 		setup.Counters = nil // a config that is refused must change no limit in force
@@ -97,6 +98,8 @@ type live struct {
 
 	state     *state.Store
 	counters  *counter.Counters
+	records   *records
+	spans     *trace.Exporter
 	directory *directory
 	breakers  *breakers
 
@@ -152,6 +155,7 @@ func (s *live) open(ctx context.Context) (err error) {
 	if s.state, err = s.openState(ctx); err != nil {
 		return fmt.Errorf("stores.state: %w", err)
 	}
+	s.openSpans()
 	s.breakers = newBreakers(s.log, s.state, func(a policy.Alarm) { s.gate().Alarm(a) })
 	if s.counters, err = s.openCounters(); err != nil {
 		return fmt.Errorf("stores.counters: %w", err)
@@ -172,14 +176,27 @@ func (s *live) open(ctx context.Context) (err error) {
 	s.directory = dir
 	s.parts.watch(s.log)
 	s.recall(ctx, s.parts.router)
+	s.heed(ctx, s.parts.router)
 	s.keep("start")
-	s.proxy, err = proxy.NewServer(s.conf.Server, s.gateway(), s.state, s.log, s.access)
-	return err
+	if s.records, err = s.openRecords(ctx); err != nil {
+		return err
+	}
+	if s.proxy, err = proxy.NewServer(s.conf.Server, s.gateway(), s.state, s.records.spool, s.log, s.access); err != nil {
+		return err
+	}
+	s.proxy.Usage = usageView{s.records.store}
+	return nil
 }
+
+// lastRecords is how long the end waits for records to be stored. What is not by then stays in the spool.
+const lastRecords = 5 * time.Second
 
 // close ends what open made, as far as it came.
 func (s *live) close() error {
 	var errs []error
+	ctx, cancel := context.WithTimeout(context.Background(), lastRecords)
+	defer cancel()
+	s.closeSpans()
 	if s.directory != nil {
 		s.directory.Close()
 	}
@@ -189,6 +206,7 @@ func (s *live) close() error {
 	if s.parts != nil {
 		s.parts.retire(&parts{})
 	}
+	errs = append(errs, s.records.close(ctx))
 	if s.counters != nil {
 		errs = append(errs, s.counters.Close())
 	}
@@ -200,7 +218,7 @@ func (s *live) close() error {
 
 // setup is what a gate works with, whatever the config.
 func (s *live) setup() policy.Setup {
-	return policy.Setup{Counters: s.counters, Stock: s.state, Log: s.log, Once: s.state, OnAlert: func(a policy.Alert) {
+	return policy.Setup{Counters: s.counters, Stock: s.state, Log: s.log, Once: s.state, OnWait: proxy.Waited, OnAlert: func(a policy.Alert) {
 		if a.Event == "" {
 			proxy.BudgetAlerts.WithLabelValues(a.Outcome).Inc()
 		}
@@ -272,8 +290,10 @@ func (s *live) listen() (data, private net.Listener, err error) {
 }
 
 func (s *live) gateway() *proxy.Gateway {
+	proxy.BoundTenants(s.conf.Telemetry.Tenants)
 	g := proxy.NewGateway(s.parts.gate, s.parts.router, s.parts.clients, s.parts.prices)
 	g.Prompts = s.parts.prompts
+	g.Tracer = s.spans.Tracer(s.conf.Telemetry)
 	return g
 }
 
@@ -316,12 +336,16 @@ func (s *live) take(by string, conf *loaded, pin state.Pin, err error) error {
 	if conf.Stores != s.conf.Stores {
 		s.log.Warn("changes of the section stores take effect after a restart")
 	}
+	if conf.Usage != s.conf.Usage {
+		s.log.Warn("changes of the section usage take effect after a restart")
+	}
 	s.changed(by, "config.reload", s.conf, conf)
 	s.state.Retain(conf.Audit.Retain)
 	prev := s.parts
 	s.parts, s.conf = next, conf
 	next.router.Start()
 	s.recall(context.Background(), next.router)
+	s.heed(context.Background(), next.router)
 	next.watch(s.log) // from here on the clients before hand on what they cannot do
 	s.proxy.Swap(s.gateway())
 	prev.retire(next)

@@ -197,7 +197,7 @@ func (s *live) inForce() (hash string, pin state.Pin) {
 	return s.hash, s.pin
 }
 
-// follower takes over what is pinned through other gateways, and how rollouts stand there. It owns one goroutine.
+// follower takes over what is pinned through other gateways, how rollouts stand there, and what was decided about targets. It owns one goroutine.
 type follower struct {
 	*live
 	stop context.CancelFunc
@@ -230,6 +230,7 @@ func (f *follower) loop(ctx context.Context) {
 		case <-tick.C:
 			f.poll(ctx)
 			f.recall(ctx, f.router())
+			f.heed(ctx, f.router())
 		}
 	}
 }

@@ -74,7 +74,7 @@ func (w *watched) changed(what string) {
 	w.Helper()
 	select {
 	case <-w.changes:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		w.Fatalf("%s went unnoticed", what)
 	}
 	for {
@@ -91,7 +91,7 @@ func (w *watched) changedOnce(what string) {
 	w.Helper()
 	select {
 	case <-w.changes:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		w.Fatalf("%s went unnoticed", what)
 	}
 	w.unchanged(what + " again")

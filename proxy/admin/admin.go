@@ -16,6 +16,7 @@ import (
 
 	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy/state"
+	"jarvis-gateway/proxy/usage/store"
 	"jarvis-gateway/proxy/wire"
 	"jarvis-gateway/router"
 )
@@ -53,6 +54,8 @@ type Setup struct {
 	// ErrNotPinned and the store's own.
 	Rollback func(ctx context.Context, version int64, by string) error
 	Unpin    func(ctx context.Context, by string) error
+
+	Usage *store.Store // nil: none is kept
 }
 
 // Server answers on the private port.

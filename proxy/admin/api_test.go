@@ -19,7 +19,7 @@ import (
 
 // A walk through everything that the API does. Each answer is held to the document, and each operation must be met.
 func TestWalk(t *testing.T) {
-	s := newStage(t, func(setup *Setup) {
+	s := newStage(t, withUsage(t), func(setup *Setup) {
 		setup.Limits = func(_ context.Context, tenant string) ([]Standing, error) {
 			return []Standing{
 				{ID: "tenant/acme/spend/d", Tenant: tenant, Unit: "spend", Text: "$50/d", Limit: 50_000_000_000, Used: 1_250_000_000, Held: 1, Free: 48_749_999_999, Reset: time.Now()},
@@ -91,6 +91,9 @@ func TestWalk(t *testing.T) {
 	s.must("POST", "/pools/drain", `{"provider":"gpu","replica":"http://10.0.0.1:8000"}`)
 	s.must("POST", "/pools/undrain", `{"provider":"gpu","replica":"http://10.0.0.1:8000"}`)
 	s.must("GET", "/pools", "")
+	for _, path := range []string{"/usage?by=model", "/usage/forecast?where.tenant=acme", "/usage/anomalies?unit=hour", "/usage/requests"} {
+		s.must("GET", path, "")
+	}
 	s.must("DELETE", "/tenants/acme", "")
 	s.want(s.owner("GET", "/tenants/acme", ""), 404, "not_found", "")
 	s.must("GET", "/audit", "")

@@ -62,6 +62,10 @@ func (s *Server) routes() []route {
 		{method: "GET", path: "/rollouts", owner: true, do: listRollouts},
 		{method: "POST", path: "/rollouts/set", owner: true, do: setRollout},
 		{method: "POST", path: "/route/explain", owner: true, do: explainRoute},
+		{method: "GET", path: "/usage", do: showUsage},
+		{method: "GET", path: "/usage/forecast", do: forecastUsage},
+		{method: "GET", path: "/usage/anomalies", do: findAnomalies},
+		{method: "GET", path: "/usage/requests", do: listRequests},
 		{method: "GET", path: "/openapi.json", do: showDocument},
 	}
 }

@@ -42,6 +42,10 @@ POST /pools/undrain                           Y           n            n        
 GET /rollouts                                 Y           n            n         n        n      n       n      -
 POST /rollouts/set                            Y           n            n         n        n      n       n      -
 POST /route/explain                           Y           n            n         n        n      n       n      -
+GET /usage                                    Y           y            y         y        y      y       y      -
+GET /usage/forecast                           Y           y            y         y        y      y       y      -
+GET /usage/anomalies                          Y           y            y         y        y      y       y      -
+GET /usage/requests                           Y           y            y         y        y      y       y      -
 GET /openapi.json                             Y           Y            Y         Y        Y      Y       Y      -
 GET /metrics                                  Y           n            n         n        n      n       n      -
 GET /debug/pprof/symbol                       Y           n            n         n        n      n       n      -
@@ -76,7 +80,7 @@ func TestRolesAndRoutes(t *testing.T) {
 			t.Errorf("%s %s has no row", r.method, r.path)
 		}
 	}
-	keys, s := map[string]string{}, newStage(t, inMemory(t))
+	keys, s := map[string]string{}, newStage(t, inMemory(t), withUsage(t))
 	s.must("POST", "/tenants", `{"name":"own"}`)
 	s.keepVersions()
 	for _, role := range roles[:len(roles)-1] {
@@ -120,6 +124,9 @@ func (s *stage) cell(row, may, key, tenant string, n int) {
 	query := ""
 	if row == "GET /limits" || row == "GET /audit" {
 		query = "?tenant=" + tenant
+	}
+	if strings.HasPrefix(row, "GET /usage") {
+		query = "?where.tenant=" + tenant
 	}
 	if strings.HasPrefix(path, "/metrics") || strings.HasPrefix(path, "/debug") {
 		path = strings.TrimPrefix(path, prefix)

@@ -31,7 +31,10 @@ func rolloutView(r router.RolloutView) view {
 }
 
 func armView(a router.ArmView) view {
-	v := view{"model": a.Model, "calls": a.Calls, "failed": a.Failed, "error_rate": 0.0, "tokens": a.Tokens, "cost_usd": dollars(a.Cost)}
+	v := view{"model": a.Model, "calls": a.Calls, "failed": a.Failed, "error_rate": 0.0, "tokens": a.Tokens, "cost_usd": dollars(a.Cost), "scores": a.Scores}
+	if a.Scores > 0 {
+		v["score"] = a.Score / float64(a.Scores)
+	}
 	if a.Calls > 0 {
 		v["error_rate"] = float64(a.Failed) / float64(a.Calls)
 		v["cost_per_call_usd"] = dollars(a.Cost / a.Calls)

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"jarvis-gateway/proxy/state"
 	"jarvis-gateway/proxy/wire"
 	"jarvis-gateway/router"
 )
@@ -89,7 +90,17 @@ func readForce(body object) (said map[string]string, f router.Force, err error) 
 	return said, f, nil
 }
 
-// forceTarget decides about a target by hand.
+// keep has a decision hold on every gateway that has the state store. From then on earlier ones do not count here either.
+func (c *call) keep(d router.Decision) error {
+	kept, err := c.Store.Force(c.r.Context(), state.Forced{Model: d.Route, Provider: d.Provider, Served: d.Model, State: d.Force.String()})
+	if err == nil {
+		d.Turn = kept.Turn
+		c.Router().Force(d)
+	}
+	return err
+}
+
+// forceTarget decides about a target by hand, on every gateway that has the state store.
 func forceTarget(c *call) error {
 	body, err := readObject(c.r)
 	if err != nil {
@@ -99,10 +110,14 @@ func forceTarget(c *call) error {
 	if err != nil {
 		return err
 	}
-	changes, found := c.Router().Force(said["model"], said["provider"], said["served"], force)
+	decision := router.Decision{Route: said["model"], Provider: said["provider"], Model: said["served"], Force: force}
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	changes, found := c.Router().Force(decision) // before the store has it: who takes a target out must not wait for that
 	if !found {
 		return notFound("target", said["model"]+" "+said["provider"]+" "+said["served"])
 	}
+	failed := c.keep(decision)
 	rows := []any{}
 	for _, s := range changes {
 		c.forced(s[1].Model, said, object{"state": s[0].State, "forced": s[0].Forced.String()}, object{"state": s[1].State, "forced": s[1].Forced.String()})
@@ -110,6 +125,9 @@ func forceTarget(c *call) error {
 	}
 	if len(changes) == 0 { // nobody has asked for any model yet
 		c.forced("*", said, nil, object{"forced": force.String()})
+	}
+	if failed != nil {
+		return storeError(failed)
 	}
 	if err := c.Store.Flush(c.r.Context()); err != nil {
 		return storeError(err)

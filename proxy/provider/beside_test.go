@@ -12,7 +12,7 @@ import (
 
 // Whatever a call asks for, the one beside it asks for too; and nothing of an attempt's working is shared.
 func TestBeside(t *testing.T) {
-	call := &Call{Keep: func(dialect.Writer) {}, Header: &fasthttp.RequestHeader{}, Body: &wire.Body{}, Form: &wire.Form{}, Abort: &Abort{}, Meter: meter(nil)}
+	call := &Call{Keep: func(dialect.Writer) {}, Header: &fasthttp.RequestHeader{}, Body: &wire.Body{}, Form: &wire.Form{}, Abort: &Abort{}, Meter: meter(nil), Trace: &Trace{}}
 	v := reflect.ValueOf(call).Elem()
 	for i := range v.NumField() {
 		if f := v.Field(i); f.CanSet() && f.IsZero() {

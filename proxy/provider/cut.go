@@ -114,7 +114,7 @@ func (r *relay) complete(data []byte) bool {
 
 // stop ends the stream behind the event whose data this is. What is made of it is kept until the event itself is in place.
 func (r *relay) stop(data []byte) {
-	r.cut, r.last, r.done = true, true, true
+	r.cut, r.last, r.done, r.why = true, true, true, "length"
 	if r.usage.Prompt == 0 {
 		r.usage.Prompt = r.call.promptTokens()
 	}
@@ -227,7 +227,7 @@ func (t *translated) stop() {
 	for _, index := range t.blocks {
 		t.write(&dialect.Event{Type: dialect.Shut, Index: index})
 	}
-	t.stopped = true
+	t.stopped, t.why = true, "length"
 	t.write(&dialect.Event{Type: dialect.Stopped, Stop: dialect.StopLength})
 	t.write(&dialect.Event{Type: dialect.Billed, Usage: t.usage})
 	t.finish()

@@ -48,7 +48,7 @@ func askWith(t *testing.T, c *provider.Client, timeout router.Timeout) (string, 
 	return string(reply.Body), nil
 }
 
-var patient = router.Timeout{Connect: 5 * time.Second, FirstToken: 10 * time.Second, Idle: 10 * time.Second, Total: 10 * time.Second}
+var patient = router.Timeout{Connect: time.Minute, FirstToken: time.Minute, Idle: time.Minute, Total: 2 * time.Minute}
 
 func start(t *testing.T, o fakellm.Options) *fakellm.Server {
 	t.Helper()

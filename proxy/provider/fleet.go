@@ -152,6 +152,8 @@ func (f *fleet) close() {
 type visit struct {
 	query  router.PoolQuery
 	tried  [8]*router.Replica
+	spent  int    // of tried, those that earlier attempts of the request were at
+	at     string // the address of the one that was asked last
 	turn   router.Turn
 	ending router.Ending // of the answer, once its connection is given back
 	stream bool          // then the answer ends with its connection
@@ -194,19 +196,24 @@ func (v *visit) ended(how router.Ending, call *Call) {
 
 var errNoReplica = errors.New("no replica is there to be asked")
 
-// try asks one replica after another, until one can be connected to.
+// try asks one replica after another, until one can be connected to: first those that the request has not been at.
 func (f *fleet) try(call *Call, reply *wire.Reply) error {
 	v := call.stay()
-	v.query = router.PoolQuery{Model: call.Model, ByPrefix: call.Prefix != nil, Whole: !call.Stream, Prefix: call.Prefix, Tried: v.tried[:0]}
+	v.query = router.PoolQuery{Model: call.Model, ByPrefix: call.Prefix != nil, Whole: !call.Stream, Prefix: call.Prefix, Tried: v.tried[:v.spent]}
 	if call.Body != nil {
 		v.query.Blocks = call.Body.Len() / router.PrefixBlock
 	}
 	var last error
+	before := v.spent
 	for time.Since(call.Begun) < call.Timeout.Total {
 		now := time.Now()
 		r, _ := f.pool.Choose(now, &v.query)
 		if r == nil {
 			r, _ = f.pool.Resort(now, &v.query)
+		}
+		if r == nil && before > 0 { // those that failed earlier are better than none
+			v.query.Tried, before = v.tried[:copy(v.tried[:], v.query.Tried[before:])], 0
+			continue
 		}
 		if r == nil && last == nil {
 			return none()
@@ -215,6 +222,7 @@ func (f *fleet) try(call *Call, reply *wire.Reply) error {
 			return last
 		}
 		v.query.Tried = append(v.query.Tried, r)
+		v.spent = min(len(v.query.Tried), len(v.tried))
 		h := (*f.hosts.Load())[r.Address]
 		if heir := f.heir.Load(); h == nil && heir != nil {
 			return heir.try(call, reply)
@@ -223,7 +231,7 @@ func (f *fleet) try(call *Call, reply *wire.Reply) error {
 			last = none() // it has just left
 			continue
 		}
-		v.turn = r.Begin(now, &v.query)
+		v.turn, v.at = r.Begin(now, &v.query), r.Address
 		if last = f.visit(h, call, reply); last == nil || !unreached(last) || call.Abort.Fired() {
 			return last
 		}

@@ -9,12 +9,12 @@ import (
 )
 
 // copyHeaders gives the client's headers to the provider, save those of the connection (RFC 9110, 7.6.1), all kinds of
-// credentials, what would tell one party of the other, and unless messages is set those of Anthropic's dialect. Names are in
-// canonical form: the server normalises them.
-func copyHeaders(dst, src *fasthttp.RequestHeader, credential []byte, messages bool) {
+// credentials, what would tell one party of the other, what trace has in its place, and unless messages is set those of Anthropic's
+// dialect. Names are in canonical form: the server normalises them.
+func copyHeaders(dst, src *fasthttp.RequestHeader, credential []byte, messages bool, trace *Trace) {
 	named := src.PeekAll(fasthttp.HeaderConnection)
 	for k, v := range src.All() {
-		if keepsToItself(k) || namedIn(named, k) || !messages && bytes.HasPrefix(k, anthropicPrefix) {
+		if keepsToItself(k) || namedIn(named, k) || trace.replaces(k) || !messages && bytes.HasPrefix(k, anthropicPrefix) {
 			continue
 		}
 		if len(credential) > 0 && len(v) >= len(credential) && bytes.Contains(v, credential) {
@@ -30,7 +30,7 @@ func keepsToItself(name []byte) bool {
 	case "Host", "Content-Length", "Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Expect", "Accept-Encoding",
 		"Authorization", "X-Api-Key", "Api-Key", "Cookie", "X-Goog-Api-Key", "Ocp-Apim-Subscription-Key", "X-Auth-Token", "X-Access-Token",
 		"Openai-Organization", "Openai-Project", "Forwarded", "Via", "X-Real-Ip", "True-Client-Ip", "X-Client-Ip", "X-Request-Id", "Origin", "Referer",
-		"Content-Encoding", "Http2-Settings", "X-Http-Method-Override", "X-Original-Url", "X-Rewrite-Url":
+		"Content-Encoding", "Baggage", "Http2-Settings", "X-Http-Method-Override", "X-Original-Url", "X-Rewrite-Url":
 		return true
 	}
 	if bytes.IndexByte(name, '_') >= 0 {

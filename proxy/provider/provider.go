@@ -3,6 +3,7 @@
 package provider
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -95,6 +96,7 @@ type Call struct {
 	Prefix     []uint64               // hashes of the prompt's beginnings, where a replica is to be chosen by them; else nil
 	Stream     bool                   // the client asked for an event stream
 	Count      bool                   // only count the prompt's tokens: Kind is wire.Message
+	Trace      *Trace                 // nil: what the client said of his goes on
 	Hasty      bool                   // the client's patience is shorter than Timeout would be: no time is a provider's fault
 
 	// What an attempt works with. A Call may be used again, for the next attempt or the next request.
@@ -108,7 +110,7 @@ type Call struct {
 	through  dialect.Translation // of this attempt
 	told     *translated         // nil until an answer is translated while it comes
 	wasted   wire.Usage          // of an attempt that failed
-	partial  int                 // bytes of a whole answer that were in when it failed
+	partial  int                 // bytes that the model wrote of a whole answer that broke off, about
 	vocab    tokens.Tokenizer
 	vocabOf  string
 	visit    *visit  // nil where no provider needs one
@@ -216,7 +218,13 @@ func (c *Client) Close() {
 // Do asks the provider. It returns once the first content of a stream is in hand, or the whole of any other answer that
 // is not binary; an error is a *wire.Error or ErrAborted. Replicas that cannot be connected to are passed over.
 func (c *Client) Do(call *Call, reply *wire.Reply) error {
-	call.res.sent, call.wasted, call.partial = false, wire.Usage{}, 0
+	call.res.sent, call.wasted, call.partial, call.link.why = false, wire.Usage{}, 0, ""
+	if call.told != nil {
+		call.told.why = ""
+	}
+	if call.visit != nil {
+		call.visit.at = ""
+	}
 	err := c.do(call, reply)
 	if call.visit != nil && !call.visit.stream {
 		call.leave(router.EndedNeutral)
@@ -247,12 +255,12 @@ func (c *Client) do(call *Call, reply *wire.Reply) error {
 	return err
 }
 
-// waste takes note of an attempt that was given up after the provider had the request: it has read the prompt, and bills
-// it. One that the provider itself gave up costs what it had reported till then.
+// waste takes note of an attempt that was given up after the provider had the request, or whose answer broke off: the provider has
+// read the prompt, and bills it. One that the provider itself gave up costs what it had reported till then.
 func (call *Call) waste(err error) {
 	var e *wire.Error
 	late := errors.As(err, &e) && e.Status == fasthttp.StatusGatewayTimeout
-	if !call.res.sent || err != ErrAborted && !late {
+	if !call.res.sent || err != ErrAborted && !late && call.partial == 0 {
 		return
 	}
 	call.wasted.Estimated = true
@@ -261,9 +269,44 @@ func (call *Call) waste(err error) {
 	}
 }
 
+// written is how much of half an answer is the model's, about: what comes from the first text on, and at least something, as the
+// provider had begun to answer.
+func written(body []byte) int {
+	for _, key := range [...]string{`"content":`, `"text":`} {
+		if at := bytes.Index(body, []byte(key)); at >= 0 {
+			return max(len(body)-at-len(key), 1)
+		}
+	}
+	return min(len(body), 1)
+}
+
 // Wasted is what the last attempt has cost though it failed, as far as the provider had reported it: the rest of what is
 // Estimated must be estimated. It is false where it cost nothing.
 func (call *Call) Wasted() (u wire.Usage, ok bool) { return call.wasted, call.wasted != (wire.Usage{}) }
+
+// Stopped is why a stream ended, in wire.StopReason's words; "" as long as it has not.
+func (call *Call) Stopped() string {
+	if call.foreign && call.told != nil {
+		return call.told.why
+	}
+	return call.link.why
+}
+
+// Replica is the address of the one that was asked last; "" of a provider that has none.
+func (call *Call) Replica() string {
+	if call.visit == nil {
+		return ""
+	}
+	return call.visit.at
+}
+
+// Region is the cloud's, "" for none.
+func (c *Client) Region() string {
+	if c == nil || c.bedrock == nil {
+		return ""
+	}
+	return c.bedrock.signer.region
+}
 
 func (c *Client) try(call *Call, reply *wire.Reply) error {
 	if c.fleet != nil {
@@ -302,10 +345,11 @@ func (c *Client) send(h *host, call *Call) error {
 // headers takes the client's over. Those of its dialect mean nothing to a provider of another.
 func (c *Client) headers(call *Call, req *fasthttp.Request) {
 	if call.foreign {
-		copyTrace(&req.Header, call.Header, call.Credential)
+		copyTrace(&req.Header, call.Header, call.Credential, call.Trace)
 	} else {
-		copyHeaders(&req.Header, call.Header, call.Credential, c.kind.speaks(wire.Message))
+		copyHeaders(&req.Header, call.Header, call.Credential, c.kind.speaks(wire.Message), call.Trace)
 	}
+	call.Trace.tell(&req.Header)
 	for name, value := range c.cfg.Headers {
 		req.Header.Del(name) // all of the client's
 		req.Header.Set(name, value)

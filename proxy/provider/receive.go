@@ -73,7 +73,7 @@ func (c *Client) receiveWhole(call *Call, reply *wire.Reply) error {
 	}
 	call.res.close(err == nil)
 	if err != nil {
-		call.partial = len(*body)
+		call.partial = written(*body)
 		recycle(body)
 		return failed(err)
 	}

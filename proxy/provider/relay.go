@@ -2,6 +2,7 @@ package provider
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -35,6 +36,7 @@ type relay struct {
 	ended    []int64 // the choices of these that are complete
 	begun    bool    // the first content was seen
 	last     bool    // a finish reason or a final event was seen
+	why      string  // the answer ended
 	done     bool    // the stream's end mark was seen
 	hurried  bool    // the connection's end is waited for, but not for long
 	closed   bool
@@ -280,6 +282,7 @@ func (r *relay) see(ev []byte) bool {
 		}
 	case wire.Last:
 		r.last = true
+		r.why = cmp.Or(wire.StopReason(r.kind, data), r.why)
 		r.complete(data)
 		r.lastWords(data, running)
 		r.note(data)

@@ -196,9 +196,9 @@ func (c *Client) counts() bool { return c.cfg.Kind == "anthropic" || c.cfg.Kind 
 
 // copyTrace takes over the headers that mean the same to every provider: whose request it is, and the trace that it is part
 // of. The others are of the client's dialect.
-func copyTrace(dst, src *fasthttp.RequestHeader, credential []byte) {
+func copyTrace(dst, src *fasthttp.RequestHeader, credential []byte, trace *Trace) {
 	for _, name := range []string{fasthttp.HeaderUserAgent, "Traceparent", "Tracestate"} {
-		if v := src.Peek(name); len(v) > 0 && (len(credential) == 0 || !bytes.Contains(v, credential)) {
+		if v := src.Peek(name); len(v) > 0 && !trace.replaces([]byte(name)) && (len(credential) == 0 || !bytes.Contains(v, credential)) {
 			dst.SetBytesV(name, v)
 		}
 	}
@@ -264,7 +264,7 @@ func (c *Client) receiveWholeForeign(call *Call, reply *wire.Reply) error {
 	}
 	call.res.close(err == nil)
 	if err != nil {
-		call.partial = len(*body)
+		call.partial = written(*body)
 		return failed(err)
 	}
 	if bytes.HasPrefix(bytes.TrimLeft(*body, " \r\n\t"), errorAnswer) {

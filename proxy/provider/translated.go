@@ -38,6 +38,7 @@ type translated struct {
 	blocks  []int // that are open, where the stream is bounded
 	begun   bool  // the first content was seen
 	stopped bool  // why the answer ended was seen
+	why     string
 	done    bool  // the provider has said all
 	waning  bool  // only the usage and the end mark are waited for
 	hurried bool  // the connection's end is waited for, but not for long
@@ -235,6 +236,10 @@ func (t *translated) last(name string, data []byte) bool {
 	return false
 }
 
+// stops are the reasons in wire.StopReason's words.
+var stops = [...]string{dialect.StopEnd: "stop", dialect.StopLength: "length", dialect.StopSequence: "stop", dialect.StopTools: "tool_calls",
+	dialect.StopRefusal: "content_filter", dialect.StopPause: "pause_turn"}
+
 // take writes what the client sees of an event, and ends the answer behind it if it must.
 func (t *translated) take(e *dialect.Event) {
 	last := t.count(e)
@@ -244,7 +249,7 @@ func (t *translated) take(e *dialect.Event) {
 	case dialect.Open:
 		t.begun = t.begun || e.Kind == dialect.ToolUse || e.Redacted != ""
 	case dialect.Stopped:
-		t.begun, t.stopped = true, true
+		t.begun, t.stopped, t.why = true, true, stops[e.Stop]
 	case dialect.Billed:
 		t.usage, t.reported = e.Usage, true
 	case dialect.Ping:

@@ -102,6 +102,7 @@ func (h *host) send(req *fasthttp.Request, res *response, call *Call, first time
 	res.deadline = call.Begun.Add(t.Total)
 	for {
 		fresh, err := h.attempt(req, res, min(t.Connect, t.Total), call.Begun.Add(min(first, t.Total)))
+		call.Trace.reached(h, res, err)
 		if err == nil || fresh || !errors.Is(err, errNoReply) || call.Abort.Fired() {
 			return err
 		}

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"jarvis-gateway/proxy"
+	"jarvis-gateway/proxy/usage"
+	"jarvis-gateway/proxy/usage/spool"
+	"jarvis-gateway/proxy/usage/store"
+)
+
+// Usage says how records of usage come into their store, and how long they stay there.
+type Usage struct {
+	Dir  string        `yaml:"dir,omitempty" jsonschema_description:"where records wait that are not in stores.usage yet; default spool, beside the store's file"`
+	Max  proxy.Size    `yaml:"max,omitempty" jsonschema_description:"how much they may take of the disk; default 1GiB. When that is used up, stores.on_error.usage decides"`
+	Sync time.Duration `yaml:"sync,omitempty" jsonschema_description:"what a loss of power may cost: the records of so long; 1ns makes every request wait for the disk. The end of the process alone costs none. Default 1s"`
+	Keep UsageKeep     `yaml:"keep,omitempty" jsonschema_description:"how long records stay in the store"`
+}
+
+// UsageKeep says how long records stay in their store.
+type UsageKeep struct {
+	Records  time.Duration `yaml:"records,omitempty" jsonschema_description:"requests, attempts and feedback; default 9600h, 400 days"`
+	Contents time.Duration `yaml:"contents,omitempty" jsonschema_description:"prompts and answers of tenants with log_prompts; default 720h, 30 days"`
+}
+
+// spoolSegment is how large the files are that records wait in.
+const spoolSegment = 8 << 20
+
+// complete fills in what depends on the stores. A gateway whose state is kept nowhere keeps its records nowhere either.
+func (u *Usage) complete(s *Stores) {
+	dir := "data"
+	state, embedded := strings.CutPrefix(s.State, "sqlite:")
+	if embedded && state != ":memory:" {
+		dir = filepath.Dir(state)
+	}
+	switch {
+	case s.Usage != "":
+	case state == ":memory:":
+		s.Usage = "sqlite::memory:"
+	default:
+		s.Usage = "sqlite:" + filepath.Join(dir, "usage.db")
+	}
+	if path, ok := strings.CutPrefix(s.Usage, "sqlite:"); ok && path != ":memory:" {
+		dir = filepath.Dir(path)
+	}
+	if u.Dir == "" && s.Usage != "sqlite::memory:" {
+		u.Dir = filepath.Join(dir, "spool")
+	}
+}
+
+var usageDefaults = Usage{Max: 1 << 30, Sync: time.Second, Keep: UsageKeep{Records: 400 * 24 * time.Hour, Contents: 30 * 24 * time.Hour}}
+
+// whenFull is what the spool does when the disk that it may take is used up.
+var whenFull = map[string]spool.Full{"spool": spool.DropOldest, "open": spool.DropNew, "closed": spool.Refuse}
+
+// records is the way of the usage records: from the spool into the store.
+type records struct {
+	spool *spool.Log
+	store *store.Store
+
+	orphans []*spool.Log // of processes that are no more
+	temp    string       // a folder that goes with the process, "" for none
+}
+
+// openRecords opens both. Where nobody said where records should be and the usual place cannot be written, as in a container without
+// a disk, the gateway serves all the same, and says what will be lost.
+func (s *live) openRecords(ctx context.Context) (r *records, err error) {
+	u, at := s.conf.Usage, s.conf.Stores.Usage
+	if u.Dir != "" {
+		r, err = s.openRecordsIn(ctx, u.Dir, at)
+		if _, chosen := s.conf.places["usage.dir"]; err == nil || chosen || !unwritable(err) {
+			return r, err
+		}
+		s.log.Warn("usage records will be lost at the end: set usage.dir and stores.usage to places that can be written", "cause", err.Error())
+		if _, chosen := s.conf.places["stores.usage"]; !chosen {
+			at = "sqlite::memory:"
+		}
+	}
+	temp, err := os.MkdirTemp("", "jarvis-spool")
+	if err != nil {
+		s.log.Warn("usage is not recorded", "cause", err.Error())
+		return &records{}, nil
+	}
+	if r, err = s.openRecordsIn(ctx, temp, at); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(temp))
+	}
+	r.temp = temp
+	return r, nil
+}
+
+func unwritable(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
+}
+
+// waits is the shortest time for which a loss of power may cost records: below it every request waits for the disk.
+const waits = time.Millisecond
+
+func (s *live) openRecordsIn(ctx context.Context, dir, at string) (*records, error) {
+	u, r := s.conf.Usage, &records{}
+	if u.Sync < waits {
+		u.Sync = 0
+	}
+	err := r.claim(dir, spool.Options{Max: int64(u.Max), Sync: u.Sync, Segment: spoolSegment, Full: whenFull[s.conf.Stores.OnError.Usage], Cut: proxy.Cut})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("usage.dir: %w", err), r.close(ctx))
+	}
+	if r.store, err = store.Open(ctx, at, store.Options{Keep: store.Keep(u.Keep), OnError: func(err error) {
+		s.log.Error("old usage records cannot be deleted", "cause", err.Error())
+	}}); err != nil {
+		return nil, errors.Join(fmt.Errorf("stores.usage: %w", err), r.close(ctx))
+	}
+	if pending, err := r.store.Pending(ctx); err != nil {
+		s.log.Warn("usage records wait in the spool: their store does not answer", "cause", err.Error())
+	} else if len(pending) > 0 {
+		s.log.Warn("usage records wait in the spool until their store has its tables: run jarvis-gateway usage migrate", "pending", len(pending))
+	}
+	proxy.Spool.Store(r.spool)
+	for _, log := range append(r.orphans, r.spool) {
+		log.Ship(r.deliver)
+	}
+	return r, nil
+}
+
+// mostSpools is how many gateways of one config may run on one machine.
+const mostSpools = 64
+
+// claim opens the first folder that no other process has: dir, dir-2, dir-3... What processes that are no more have left in others is
+// delivered as well.
+func (r *records) claim(dir string, o spool.Options) error {
+	for n := 1; n <= mostSpools; n++ {
+		o.Dir = dir
+		if n > 1 {
+			o.Dir = fmt.Sprintf("%s-%d", dir, n)
+			if _, err := os.Stat(o.Dir); r.spool != nil && err != nil {
+				return nil // there are no more
+			}
+		}
+		log, err := spool.Open(o)
+		switch {
+		case errors.Is(err, spool.ErrLocked):
+		case err != nil && r.spool == nil:
+			return err
+		case err != nil: // it is somebody else's trouble, who may claim it
+		case r.spool == nil:
+			r.spool = log
+		default:
+			r.orphans = append(r.orphans, log)
+		}
+	}
+	if r.spool == nil {
+		return fmt.Errorf("%d other processes record there", mostSpools)
+	}
+	return nil
+}
+
+// deliver stores a batch.
+func (r *records) deliver(ctx context.Context, token string, batch [][]byte) error {
+	var requests []*usage.Record
+	var feedback []*usage.Feedback
+	for _, data := range batch {
+		record, said, err := usage.Decode(data)
+		switch {
+		case err != nil:
+			return spool.Refused{Err: err}
+		case record != nil:
+			requests = append(requests, record)
+		default:
+			feedback = append(feedback, said)
+		}
+	}
+	err := r.store.Write(ctx, token, requests, feedback)
+	if errors.Is(err, store.ErrRefused) {
+		return spool.Refused{Err: err}
+	}
+	return err
+}
+
+// close ends both, once the last records are stored, or ctx is done: then they stay in the spool.
+func (r *records) close(ctx context.Context) error {
+	if r == nil {
+		return nil
+	}
+	var errs []error
+	for _, log := range append(r.orphans, r.spool) {
+		if log != nil {
+			errs = append(errs, log.Close(ctx))
+		}
+	}
+	if r.store != nil {
+		errs = append(errs, r.store.Close())
+	}
+	if r.temp != "" {
+		errs = append(errs, os.RemoveAll(r.temp))
+	}
+	return errors.Join(errs...)
+}
+
+// check tells what is wrong with the section.
+func (u *Usage) check(s *Stores) error {
+	var errs []error
+	if u.Max < 1<<20 {
+		errs = append(errs, errors.New("usage.max: at least 1MiB"))
+	}
+	for name, d := range map[string]time.Duration{"sync": u.Sync, "keep.records": u.Keep.Records, "keep.contents": u.Keep.Contents} {
+		if d <= 0 {
+			errs = append(errs, fmt.Errorf("usage.%s: must be more than 0", name))
+		}
+	}
+	if _, ok := whenFull[s.OnError.Usage]; !ok {
+		errs = append(errs, fmt.Errorf("stores.on_error.usage: unknown choice %q (choices: %s)", s.OnError.Usage, strings.Join(slices.Sorted(maps.Keys(whenFull)), ", ")))
+	}
+	if err := store.Check(s.Usage); err != nil {
+		errs = append(errs, fmt.Errorf("stores.usage: %w", err))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,67 @@
+package proxy
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"jarvis-gateway/proxy/usage/spool"
+)
+
+// Spool is whose metrics are told; nil as long as there is none.
+var Spool atomic.Pointer[spool.Log]
+
+// spoolMetrics reads it when somebody asks.
+type spoolMetrics struct {
+	emitted, delivered, dropped, cut, failures *prometheus.Desc
+	spooled, bytes, oldest                     *prometheus.Desc
+}
+
+var _ = func() bool {
+	describe := func(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, nil, nil) }
+	Metrics.MustRegister(spoolMetrics{
+		emitted:   describe("jarvis_usage_emitted_total", "Usage records written, and found in the spool at the start: those delivered, dropped and spooled together."),
+		delivered: describe("jarvis_usage_delivered_total", "Usage records that the sink has acknowledged."),
+		dropped:   describe("jarvis_usage_dropped_total", "Usage records lost because the spool was full, or because the sink refuses them for good."),
+		cut:       describe("jarvis_usage_cut_total", "Requests that the end of a process cut off, whose records say so."),
+		failures:  describe("jarvis_usage_delivery_failures_total", "Deliveries that failed and are tried again."),
+		spooled:   describe("jarvis_usage_spooled", "Usage records that wait for the sink."),
+		bytes:     describe("jarvis_usage_spool_bytes", "Disk that the spool takes."),
+		oldest:    describe("jarvis_usage_oldest_seconds", "How long the oldest record has waited for the sink."),
+	})
+	return true
+}()
+
+// Describe lists what there is.
+func (m spoolMetrics) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.emitted, m.delivered, m.dropped, m.cut, m.failures, m.spooled, m.bytes, m.oldest} {
+		to <- d
+	}
+}
+
+// Collect reads it, all at one time.
+func (m spoolMetrics) Collect(to chan<- prometheus.Metric) {
+	log := Spool.Load()
+	if log == nil {
+		return
+	}
+	s, waited := log.Stats(), 0.0
+	if !s.Oldest.IsZero() {
+		waited = max(0, time.Since(s.Oldest).Seconds())
+	}
+	total := func(d *prometheus.Desc, n int64) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n))
+	}
+	gauge := func(d *prometheus.Desc, v float64) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v)
+	}
+	total(m.emitted, s.Emitted)
+	total(m.delivered, s.Delivered)
+	total(m.dropped, s.Dropped)
+	total(m.cut, s.Cut)
+	total(m.failures, s.Failures)
+	gauge(m.spooled, float64(s.Spooled))
+	gauge(m.bytes, float64(s.Bytes))
+	gauge(m.oldest, waited)
+}

@@ -1,0 +1,236 @@
+package proxy
+
+import (
+	"cmp"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/tidwall/gjson"
+
+	"jarvis-gateway/proxy/usage"
+	"jarvis-gateway/proxy/usage/spool"
+	"jarvis-gateway/proxy/wire"
+	"jarvis-gateway/router"
+)
+
+// This file writes down what every request used and cost: that it will be sent to a provider, before that happens, and how it
+// ended, before its answer does.
+
+// recording is what an exchange keeps for its record. A connection that waits for its next request has none.
+type recording struct {
+	uid    usage.UID
+	mark   spool.Mark
+	begun  bool            // mark is that of an intent
+	calls  []usage.Attempt // in order; the last one is that which answered, if one did
+	before *router.Target  // of the last one
+	queued time.Duration   // in line for limits and places
+	failed []step          // attempts that came to nothing
+	flags  []string        // what guards noted
+	space  []byte
+}
+
+var recordings = sync.Pool{New: func() any { return &recording{} }}
+
+func newRecording(now time.Time) *recording {
+	r := recordings.Get().(*recording)
+	r.uid, r.mark, r.begun, r.calls, r.before, r.queued = usage.NewUID(now), spool.Mark{}, false, r.calls[:0], nil, 0
+	r.failed, r.flags = r.failed[:0], nil
+	return r
+}
+
+// end gives the memory back, unless it has become more than most requests need.
+func (r *recording) end() {
+	if r != nil && cap(r.space) <= keptSpace {
+		clear(r.calls) // they name what clients asked for
+		clear(r.failed)
+		recordings.Put(r)
+	}
+}
+
+// intend writes down that the request is sent to a provider, who is paid whatever becomes of the gateway. It is an error where
+// nothing may go unrecorded, and this would.
+func (x *exchange) intend(first *router.Target) error {
+	log := x.conn.server.spool
+	if log == nil || x.begun {
+		return nil
+	}
+	r := x.outline()
+	r.Model, r.Provider, r.Served = first.Route, first.Provider, x.modelOf(first)
+	if x.billed() {
+		r.Usage = wire.Usage{Prompt: x.grant.Prompt(), Estimated: true}
+		if r.Usage.Prompt == 0 {
+			r.Usage.Prompt = int64(x.size()) / lettersPerToken
+		}
+		if x.ep.kind != wire.Plain {
+			r.Usage.Completion = likelyAnswer
+		}
+		r.Cost = x.cost.Cost(r.Usage)
+	}
+	x.space = r.AppendTo(x.space[:0])
+	var err error
+	if x.mark, err = log.Begin(x.space); err != nil {
+		return errUnrecorded
+	}
+	x.begun = true
+	return nil
+}
+
+// lettersPerToken is a rough guess, for what nobody counts any more.
+const lettersPerToken = 4
+
+var errUnrecorded = &wire.Error{Status: 503, Type: wire.TypeServer, Code: "usage_unavailable", Own: true, Retry: time.Second,
+	Message: "What requests use cannot be recorded at the moment. Please try again."}
+
+// Cut makes what is known of a request that the end of the process cut off into its record: what the gateway guessed of it.
+func Cut(dst, intent []byte) []byte {
+	r, _, err := usage.Decode(intent)
+	if err != nil || r == nil {
+		return dst
+	}
+	r.Interrupted, r.Outcome, r.Code = true, outcomeInterrupted, "interrupted"
+	return r.AppendTo(dst)
+}
+
+// writeDown writes down how the request ended. Nothing is known of who sends what no key that works came with.
+func (x *exchange) writeDown(now time.Time) {
+	log := x.conn.server.spool
+	if log == nil || x.caller == nil || x.asked == "" && x.tries == 0 {
+		return
+	}
+	r := x.outline()
+	x.tell(&r, now)
+	x.space = r.AppendTo(x.space[:0])
+	var err error
+	if x.begun {
+		err = log.End(x.mark, x.space)
+	} else {
+		err = log.Add(x.space)
+	}
+	if err != nil {
+		x.conn.server.log.Error("a request's usage was not recorded", "id", string(x.id), "cause", err.Error())
+	}
+}
+
+// keptSpace is how much memory is kept for the next request's record.
+const keptSpace = 8 << 10
+
+// outline is what is known of a request before anybody has been asked.
+func (x *exchange) outline() usage.Record {
+	c := x.caller
+	r := usage.Record{UID: x.uid, Time: x.start, ID: unsafe.String(unsafe.SliceData(x.id), len(x.id)), Tenant: c.Tenant, Team: c.Team, Key: c.Key, User: c.User, Stream: x.call.Stream,
+		Asked: x.asked, Price: x.g.Prices.Version(), Queued: x.queued, In: int64(x.size())}
+	if x.ep != nil {
+		r.Endpoint = x.ep.name
+	}
+	if x.prompt != nil {
+		r.Prompt = x.prompt.Name + "@" + x.prompt.Version
+	}
+	if note := x.note(); note.IsObject() {
+		r.Scene = note.Get("scene").String()
+		r.User = cmp.Or(r.User, note.Get("user").String())
+		note.Get("tags").ForEach(func(_, tag gjson.Result) bool {
+			r.Tags = append(r.Tags, tag.String())
+			return true
+		})
+	}
+	if r.User == "" && x.call.Body != nil {
+		r.User = x.body.User(x.ep.kind)
+	}
+	return r
+}
+
+// tell adds how the request went.
+func (x *exchange) tell(r *usage.Record, now time.Time) {
+	if x.route != nil {
+		r.Model = x.route.Name
+	}
+	if t := x.target; t != nil {
+		r.Model, r.Provider, r.Served = t.Route, t.Provider, x.modelOf(t)
+		client := x.g.Providers[t.Provider]
+		r.Replica, r.Region = x.call.Replica(), client.Region()
+	}
+	r.Route = x.why()
+	if x.query != nil {
+		r.Rollout, r.Arm = x.query.Trial.Arm()
+	}
+	r.Usage, r.Cost = x.tally.all(), x.tally.paid
+	r.First, r.Upstream, r.Total, r.Queued = x.first, x.upstream, now.Sub(x.start), x.queued
+	r.Overhead = x.overhead(now)
+	r.Status, r.Outcome, r.Out = x.status(), outcomeOf(x.failure), x.sent
+	if x.failure != nil {
+		r.Code, r.Gone = reason(x.failure), x.failure.Status == statusGone
+	}
+	if x.tally.came {
+		r.Finish = x.stopped()
+		last := &x.calls[len(x.calls)-1]
+		last.Usage, last.Cost = x.tally.answer, x.tally.paid-x.tally.wasted
+		if x.failure != nil {
+			last.Result = resultOf(x.failure)
+		}
+	}
+	r.Attempts = x.calls
+}
+
+// overhead is what the gateway took of the time until the answer began, but for time in line.
+func (x *exchange) overhead(now time.Time) time.Duration {
+	answered := x.answered
+	if x.tries == 0 {
+		answered = now
+	}
+	return max(answered.Sub(x.start)-x.upstream-x.queued, 0)
+}
+
+// stopped is why the answer ended.
+func (x *exchange) stopped() string {
+	if x.reply.Stream != nil {
+		return x.call.Stopped()
+	}
+	return wire.StopReason(x.ep.kind, x.reply.Body)
+}
+
+// calling takes note of a call to a provider that has come to its first content, or to nothing.
+func (x *exchange) calling(t *router.Target, result string) {
+	kind, before := "first", x.before
+	x.before = t
+	switch {
+	case before == nil:
+	case x.first > 0:
+		kind = "continue"
+	case x.call != &x.own:
+		kind = "hedge"
+	case before.Serves() != t.Serves():
+		kind = "fallback"
+	case before != t:
+		kind = "failover"
+	default:
+		kind = "retry"
+	}
+	x.calls = append(x.calls, usage.Attempt{Kind: kind, Provider: t.Provider, Model: x.modelOf(t), Replica: x.call.Replica(),
+		Region: x.g.Providers[t.Provider].Region(), Result: result, Begun: x.call.Begun.Sub(x.start), First: time.Since(x.call.Begun)})
+	x.marked(result)
+}
+
+// wasted adds what the last call has cost for nothing.
+func (r *recording) wasted(u wire.Usage, cost wire.Money) {
+	if n := len(r.calls); n > 0 {
+		r.calls[n-1].Usage, r.calls[n-1].Cost = r.calls[n-1].Usage.Plus(u), r.calls[n-1].Cost.Plus(cost)
+	}
+}
+
+// recordShadow writes down a copy of a request. What it cost is the gateway's own: it stands under no tenant, as it is in no budget.
+func (s *Server) recordShadow(m *mirror, t *router.Target, used wire.Usage, cost wire.Money, outcome string) {
+	if s.spool == nil {
+		return
+	}
+	now := time.Now()
+	r := usage.Record{UID: usage.NewUID(now), Time: m.query.Now, ID: string(m.call.ID), Endpoint: m.endpoint, Stream: m.call.Stream,
+		Model: t.Route, Provider: t.Provider, Served: m.call.Model, Replica: m.call.Replica(), Region: m.g.Providers[t.Provider].Region(),
+		Route: "shadow", Usage: used, Cost: cost, Price: m.g.Prices.Version(), Upstream: m.awaited, Total: now.Sub(m.query.Now), Outcome: outcome}
+	r.Rollout, r.Arm = m.trial.Arm()
+	r.Attempts = []usage.Attempt{{Kind: "shadow", Provider: r.Provider, Model: r.Served, Replica: r.Replica, Region: r.Region, Result: outcome,
+		Begun: m.call.Begun.Sub(m.query.Now), First: m.awaited, Usage: used, Cost: cost}}
+	if err := s.spool.Add(r.AppendTo(nil)); err != nil {
+		s.log.Error("a copy's usage was not recorded", "id", r.ID, "cause", err.Error())
+	}
+}
