@@ -54,8 +54,7 @@ type Rater interface {
 // Feedback is what a client thinks of an answer, and may add to it.
 type Feedback struct {
 	usage.Feedback
-	Metadata []byte // a JSON object; nil: none
-	Again    bool   // it takes the place of an earlier one
+	Again bool // it takes the place of an earlier one
 }
 
 // The most that is taken.
@@ -72,7 +71,7 @@ type opinion struct {
 	request, comment string
 	score            float64
 	scored           bool
-	metadata         []byte
+	metadata         string
 }
 
 // feedback takes what a client thinks of an answer of his tenant's.
@@ -96,9 +95,9 @@ func (g *Gateway) feedback(x *exchange) error {
 	a.side.Score(o.score, before)
 	countFeedback(a.model, o.score, before)
 	if sink := x.conn.server.Ratings.Sink; sink != nil {
-		f := Feedback{Metadata: o.metadata, Again: before != nil}
+		f := Feedback{Again: before != nil}
 		f.UID, f.Time, f.Request, f.Tenant, f.Key, f.User = usage.NewUID(x.start), x.start, a.id.String(), x.caller.Tenant, x.caller.Key, x.caller.User
-		f.Of, f.Score, f.Comment, f.Model, f.Rollout, f.Arm = a.record, o.score, o.comment, a.model, model, arm
+		f.Of, f.Score, f.Comment, f.Metadata, f.Model, f.Rollout, f.Arm = a.record, o.score, o.comment, o.metadata, a.model, model, arm
 		if a.prompt != nil {
 			f.Prompt = a.prompt.Name + "@" + a.prompt.Version
 		}
@@ -244,6 +243,6 @@ func (o *opinion) readMetadata(v gjson.Result) (err error) {
 		}
 		return err == nil
 	})
-	o.metadata = []byte(v.Raw)
+	o.metadata = v.Raw
 	return err
 }

@@ -85,7 +85,7 @@ func TestFeedbackOfLongAgo(t *testing.T) {
 		t.Fatalf("%+v", past.told)
 	}
 	f := past.told[0]
-	if f.Tenant != "acme" || f.Key != "main" || f.Request != "req_9" || f.Score != -1 || f.Comment != "no" || string(f.Metadata) != `{"a":"b"}` || !f.Again ||
+	if f.Tenant != "acme" || f.Key != "main" || f.Request != "req_9" || f.Score != -1 || f.Comment != "no" || f.Metadata != `{"a":"b"}` || !f.Again ||
 		f.Model != "fresh" || f.Prompt != "greet@1.2.0" || f.Of != (usage.UID{9}) || f.Rollout != "chat" || f.Arm != "fresh" || !f.Time.Equal(time.Unix(1_800_000_000, 0)) {
 		t.Errorf("%+v", f)
 	}

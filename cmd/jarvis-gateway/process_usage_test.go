@@ -109,17 +109,17 @@ tenants:
   free: {keys: [{name: main, key: jv-free-0123456789abcdef}]}
 `
 
-// chaosTime is how long the requests go on: longer in CI, in a run of its own.
-func chaosTime(t testing.TB) time.Duration {
+// chaos is how long the requests go on, and how often the gateway is killed meanwhile: longer in CI, in a run of its own.
+func chaos(t testing.TB) (d time.Duration, kills int) {
 	text := os.Getenv("JARVIS_TEST_CHAOS")
 	if text == "" {
-		return 20 * time.Second
+		return 12 * time.Second, 2
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d
+	return d, 5
 }
 
 func everyRequestOnce(t *testing.T, bin string) {
@@ -140,7 +140,8 @@ func everyRequestOnce(t *testing.T, bin string) {
 		t.Fatal(err)
 	}
 
-	over, asked := time.Now().Add(chaosTime(t)), atomic.Int64{}
+	lasts, kills := chaos(t)
+	over, asked := time.Now().Add(lasts), atomic.Int64{}
 	client := clients(t)
 	var crowd, trouble sync.WaitGroup
 	for n := range 12 {
@@ -152,7 +153,7 @@ func everyRequestOnce(t *testing.T, bin string) {
 		})
 	}
 	trouble.Go(func() { moody(sink, seed, over) })
-	trouble.Go(func() { killed(p, seed, over, 5) })
+	trouble.Go(func() { killed(p, seed, over, kills) })
 	trouble.Wait()
 	crowd.Wait()
 	sink.mood.Store(sinkWell)
@@ -162,7 +163,7 @@ func everyRequestOnce(t *testing.T, bin string) {
 	if e, d, lost := p.metric("jarvis_usage_emitted_total"), p.metric("jarvis_usage_delivered_total"), p.metric("jarvis_usage_dropped_total"); e != d || lost > 0 {
 		t.Errorf("%v emitted, %v delivered, %v dropped", e, d, lost)
 	}
-	checkRecorded(t, recordedIn(t, store), asked.Load(), sink, cheap, dear)
+	checkRecorded(t, recordedIn(t, store), asked.Load(), p.lives.Load()-1, sink, cheap, dear)
 }
 
 // askRecorded asks once, and reads the answer, or leaves.
@@ -236,7 +237,7 @@ func recordedIn(t testing.TB, store *url.URL) map[string]*ledger {
 }
 
 // checkRecorded compares what providers charge with what was recorded.
-func checkRecorded(t testing.TB, got map[string]*ledger, asked int64, sink *sinkWire, cheap, dear *fakellm.Server) {
+func checkRecorded(t testing.TB, got map[string]*ledger, asked, kills int64, sink *sinkWire, cheap, dear *fakellm.Server) {
 	t.Helper()
 	want, calls := map[string]use{}, map[string]int64{}
 	for name, server := range map[string]*fakellm.Server{"cheap": cheap, "dear": dear} {
@@ -268,8 +269,11 @@ func checkRecorded(t testing.TB, got map[string]*ledger, asked int64, sink *sink
 			}
 		}
 	}
-	t.Logf("usage chaos: %d requests, %d served, all recorded once; %d cut by a kill, %d estimated, the others %d tokens and %d nano-dollars, of the providers' %d and %d; the sink was down %d, slow %d, failing %d, forgetful %d times",
-		asked, len(want), cut, guessed, sums.tokens, sums.nano, theirs.tokens, theirs.nano,
+	if t.Failed() {
+		return
+	}
+	t.Logf("usage chaos: %d requests, %d kills; %d served, all recorded once; %d cut by a kill, %d estimated, the others %d tokens and %d nano-dollars, of the providers' %d and %d; the sink was down %d, slow %d, failing %d, forgetful %d times",
+		asked, kills, len(want), cut, guessed, sums.tokens, sums.nano, theirs.tokens, theirs.nano,
 		sink.moods[sinkDown].Load(), sink.moods[sinkSlow].Load(), sink.moods[sinkFailing].Load(), sink.moods[sinkForgetful].Load())
 	if len(want) == 0 || sums.tokens == 0 || guessed*10 > len(want) {
 		t.Error("nothing was compared")

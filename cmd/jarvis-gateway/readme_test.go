@@ -140,3 +140,29 @@ print(verify(sys.argv[1], json.loads(sys.argv[2]), sys.stdin.buffer.read()))`, s
 		t.Error("the README's way to verify does not tell true from false")
 	}
 }
+
+// The README's questions about usage have answers.
+func TestReadmeUsage(t *testing.T) {
+	g := start(t, "providers: {sim: {kind: simulated}}\nmodels: {chat: {targets: [{provider: sim}]}}\ntenants: {acme: {keys: [{name: main, key: "+tenantKey+"}]}}\n")
+	for range 3 {
+		if a := g.ask(t, "chat"); a.status != 200 {
+			t.Fatalf("%v", a)
+		}
+	}
+	eventually(t, "the records in the store", func() bool { return g.metrics()["jarvis_usage_delivered_total"] >= 3 })
+	program := filepath.Join(t.TempDir(), "jarvis-gateway")
+	if err := os.WriteFile(program, fmt.Appendf(nil, "#!/bin/sh\n%s=1 exec '%s' \"$@\"\n", asProgram, os.Args[0]), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	shell := exec.Command("bash", "-euc", readmeBlock(t, "sh", "usage --by tenant,model"))
+	shell.Env = append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"), "JARVIS_ADMIN=http://"+g.private, "JARVIS_ADMIN_KEY=")
+	out, err := shell.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, out)
+	}
+	for _, want := range []string{`acme +chat +3`, `(?m)^20\d\d-\d\d-\d\d,3,`, `(?i)month`} {
+		if !regexp.MustCompile(want).Match(out) {
+			t.Errorf("no %s in:\n%s", want, out)
+		}
+	}
+}

@@ -122,19 +122,20 @@ SETTINGS non_replicated_deduplication_window = 10000;
 -- The latest of a request counts: ask with FINAL.
 CREATE TABLE IF NOT EXISTS feedback
 (
-    "uid"     UUID,
-    "time"    DateTime64(6, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
-    "request" String CODEC(ZSTD(1)),
-    "of"      UUID,
-    "tenant"  LowCardinality(String),
-    "key"     LowCardinality(String),
-    "user"    String CODEC(ZSTD(1)),
-    "score"   Float64 CODEC(ZSTD(1)),
-    "comment" String CODEC(ZSTD(6)),
-    "model"   LowCardinality(String),
-    "prompt"  LowCardinality(String),
-    "rollout" LowCardinality(String),
-    "arm"     LowCardinality(String)
+    "uid"      UUID,
+    "time"     DateTime64(6, 'UTC') CODEC(DoubleDelta, ZSTD(1)),
+    "request"  String CODEC(ZSTD(1)),
+    "of"       UUID,
+    "tenant"   LowCardinality(String),
+    "key"      LowCardinality(String),
+    "user"     String CODEC(ZSTD(1)),
+    "score"    Float64 CODEC(ZSTD(1)),
+    "comment"  String CODEC(ZSTD(6)),
+    "metadata" String CODEC(ZSTD(6)),
+    "model"    LowCardinality(String),
+    "prompt"   LowCardinality(String),
+    "rollout"  LowCardinality(String),
+    "arm"      LowCardinality(String)
 )
 ENGINE = ReplacingMergeTree("time")
 ORDER BY ("tenant", "request", "of")

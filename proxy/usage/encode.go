@@ -103,7 +103,7 @@ func (f *Feedback) code(c *coder) {
 	c.uid(&f.UID)
 	c.time(&f.Time)
 	c.uid(&f.Of)
-	for _, s := range [...]*string{&f.Request, &f.Tenant, &f.Key, &f.User, &f.Comment, &f.Model, &f.Prompt, &f.Rollout, &f.Arm} {
+	for _, s := range [...]*string{&f.Request, &f.Tenant, &f.Key, &f.User, &f.Comment, &f.Metadata, &f.Model, &f.Prompt, &f.Rollout, &f.Arm} {
 		c.text(s)
 	}
 	c.float(&f.Score)

@@ -105,15 +105,16 @@ type Content struct{ Asked, Answered string }
 
 // Feedback is what somebody thinks of an answer. The latest one of a request counts.
 type Feedback struct {
-	UID     UID
-	Time    time.Time
-	Request string // Record.ID
-	Of      UID    // Record.UID; zero: not known
-	Tenant  string
-	Key     string
-	User    string
-	Score   float64
-	Comment string
+	UID      UID
+	Time     time.Time
+	Request  string // Record.ID
+	Of       UID    // Record.UID; zero: not known
+	Tenant   string
+	Key      string
+	User     string
+	Score    float64
+	Comment  string
+	Metadata string // what else was said, a JSON object; "": nothing
 
 	Model, Prompt, Rollout, Arm string // as in the request's record
 }

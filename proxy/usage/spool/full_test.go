@@ -323,3 +323,44 @@ func TestDiskFull(t *testing.T) {
 		abandon(l)
 	}
 }
+
+// A log whose sink does not keep up says so from half of its room on, until the sink has caught up; also one that is opened anew. What
+// is dropped for that counts as emitted.
+func TestPressed(t *testing.T) {
+	o := small(t, spool.DropOldest)
+	l := open(t, o)
+	for range 3 {
+		l.Drop()
+	}
+	var most int64 // in use while it was not pressed, the spare aside
+	for _, r := range numbered(0, 1000) {
+		if l.Pressed() {
+			break
+		}
+		most = l.Stats().Bytes - o.Segment
+		add(t, l, r+strings.Repeat(" ", 100))
+	}
+	if !l.Pressed() || most != o.Max/2 {
+		t.Errorf("pressed: %t, at more than %d bytes of %d", l.Pressed(), most, o.Max)
+	}
+	st := l.Stats()
+	if balanced(t, st); st.Dropped != 3 || st.Emitted != st.Spooled+3 {
+		t.Errorf("%+v", st)
+	}
+	for _, r := range numbered(0, 60) {
+		add(t, l, r+strings.Repeat(" ", 100))
+	}
+	closed(t, l)
+	l = open(t, o)
+	if !l.Pressed() {
+		t.Error("not pressed when it is opened anew")
+	}
+	l.Ship(newSink(t).deliver)
+	for deadline := time.Now().Add(time.Minute); l.Pressed() && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	if l.Pressed() {
+		t.Errorf("pressed for ever: %+v", l.Stats())
+	}
+	closed(t, l)
+}

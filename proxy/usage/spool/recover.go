@@ -57,6 +57,7 @@ func (l *Log) recover() (cuts, error) {
 		}
 		l.bytes -= before - s.size
 	}
+	l.weigh()
 	l.rest()
 	return open, nil
 }

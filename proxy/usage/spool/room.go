@@ -29,6 +29,7 @@ func (l *Log) rotate(full *segment) error {
 	l.active.Store(l.spare)
 	l.spare = nil
 	l.makeSpare()
+	l.weigh()
 	l.rest()
 	return nil
 }
@@ -100,6 +101,7 @@ func (l *Log) remove(s *segment) {
 		l.settle(l.segs[:i])
 	}
 	l.bytes -= s.size
+	l.weigh()
 	s.delete()
 }
 

@@ -98,11 +98,13 @@ type Deliver func(ctx context.Context, token string, records [][]byte) error
 
 // Log is an open spool. Its methods may be called at the same time.
 type Log struct {
-	o      Options
-	lock   *os.File
-	active atomic.Pointer[segment] // what is appended to; one of segs
-	tight  atomic.Bool             // there is no spare: nothing new may begin, for what has begun needs the room
-	disk   disk
+	o       Options
+	lock    *os.File
+	active  atomic.Pointer[segment] // what is appended to; one of segs
+	shed    atomic.Int64            // records that were not appended for want of room to come
+	pressed atomic.Bool             // more than half of the room is in use
+	tight   atomic.Bool             // there is no spare: nothing new may begin, for what has begun needs the room
+	disk    disk
 
 	mu        sync.Mutex
 	segs      []*segment // oldest first
@@ -230,6 +232,22 @@ func (l *Log) Add(record []byte) error {
 	return l.count(err)
 }
 
+// Pressed tells that more than half of the room is in use, as the sink does not keep up. Records that others can do without
+// should be dropped then, so that they do not take the room of those that must not be lost.
+func (l *Log) Pressed() bool { return l.pressed.Load() }
+
+// Drop counts a record that is not appended. It takes no lock: such records may come in floods.
+func (l *Log) Drop() { l.shed.Add(1) }
+
+// weigh notes whether much of the room is in use. Under mu.
+func (l *Log) weigh() {
+	used := l.bytes
+	if l.spare != nil {
+		used -= l.spare.size
+	}
+	l.pressed.Store(used > l.o.Max/2)
+}
+
 // count has a record that was not kept counted as dropped.
 func (l *Log) count(err error) error {
 	if errors.Is(err, ErrFull) || errors.Is(err, ErrTooLarge) {
@@ -290,7 +308,8 @@ type Stats struct {
 func (l *Log) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	st := Stats{Emitted: l.retired, Delivered: l.delivered, Dropped: l.dropped, Spooled: l.adrift, Cut: l.cut, Torn: l.torn,
+	shed := l.shed.Load()
+	st := Stats{Emitted: l.retired + shed, Delivered: l.delivered, Dropped: l.dropped + shed, Spooled: l.adrift, Cut: l.cut, Torn: l.torn,
 		Failures: l.failures, LastError: l.trouble, Bytes: l.bytes, Segments: len(l.segs)}
 	for _, s := range l.segs {
 		n := s.records.Load()

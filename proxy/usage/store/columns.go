@@ -132,6 +132,7 @@ func feedbackTable() table[*usage.Feedback] {
 		col("user", text, func(f f) string { return f.User }),
 		col("score", fraction, func(f f) float64 { return f.Score }),
 		col("comment", prose, func(f f) string { return f.Comment }),
+		col("metadata", prose, func(f f) string { return f.Metadata }),
 		col("model", word, func(f f) string { return f.Model }),
 		col("prompt", word, func(f f) string { return f.Prompt }),
 		col("rollout", word, func(f f) string { return f.Rollout }),

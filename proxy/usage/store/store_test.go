@@ -73,7 +73,7 @@ func records(from, n int, at time.Time) (list []*usage.Record) {
 
 func opinion(i int, request string, score float64, at time.Time) *usage.Feedback {
 	return &usage.Feedback{
-		UID: uidOf(1000 + i), Time: at, Request: request, Of: uidOf(i), Tenant: "t", Key: "k", User: "u", Score: score, Comment: "c",
+		UID: uidOf(1000 + i), Time: at, Request: request, Of: uidOf(i), Tenant: "t", Key: "k", User: "u", Score: score, Comment: "c", Metadata: `{"d":1}`,
 		Model: "m", Prompt: "p", Rollout: "r", Arm: "a",
 	}
 }

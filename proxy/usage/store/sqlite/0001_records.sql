@@ -98,19 +98,20 @@ CREATE INDEX attempts_time ON attempts ("time");
 
 -- The latest of a request counts, and replaces what was said before.
 CREATE TABLE feedback (
-    "uid"     TEXT NOT NULL,
-    "time"    INTEGER NOT NULL,
-    "request" TEXT NOT NULL,
-    "of"      TEXT NOT NULL,
-    "tenant"  TEXT NOT NULL,
-    "key"     TEXT NOT NULL,
-    "user"    TEXT NOT NULL,
-    "score"   REAL NOT NULL,
-    "comment" TEXT NOT NULL,
-    "model"   TEXT NOT NULL,
-    "prompt"  TEXT NOT NULL,
-    "rollout" TEXT NOT NULL,
-    "arm"     TEXT NOT NULL,
+    "uid"      TEXT NOT NULL,
+    "time"     INTEGER NOT NULL,
+    "request"  TEXT NOT NULL,
+    "of"       TEXT NOT NULL,
+    "tenant"   TEXT NOT NULL,
+    "key"      TEXT NOT NULL,
+    "user"     TEXT NOT NULL,
+    "score"    REAL NOT NULL,
+    "comment"  TEXT NOT NULL,
+    "metadata" TEXT NOT NULL,
+    "model"    TEXT NOT NULL,
+    "prompt"   TEXT NOT NULL,
+    "rollout"  TEXT NOT NULL,
+    "arm"      TEXT NOT NULL,
     PRIMARY KEY ("tenant", "request", "of")
 );
 CREATE INDEX feedback_time ON feedback ("time");
