@@ -23,6 +23,7 @@ var ErrEncoding = errors.New("not a usage record")
 // therefore be read.
 type coder struct {
 	buf     []byte
+	all     string // what is read, of which texts are parts: one piece of memory for all of them
 	reading bool
 	bad     bool
 }
@@ -47,7 +48,7 @@ func Decode(data []byte) (*Record, *Feedback, error) {
 	if len(data) == 0 {
 		return nil, nil, ErrEncoding
 	}
-	c := coder{buf: data[1:], reading: true}
+	c := coder{buf: data[1:], all: string(data[1:]), reading: true}
 	var r *Record
 	var f *Feedback
 	switch data[0] {
@@ -139,23 +140,29 @@ func (c *coder) uid(u *UID) {
 }
 
 func (c *coder) text(s *string) {
-	n := int64(len(*s))
-	c.number(&n)
 	if !c.reading {
-		c.buf = append(c.buf, *s...)
+		c.buf = append(appendNumber(c.buf, int64(len(*s))), *s...)
 		return
 	}
+	var n int64
+	c.number(&n)
 	if n > int64(len(c.buf)) {
 		n = -1
 	}
-	*s = string(c.take(int(n)))
+	at := len(c.all) - len(c.buf)
+	*s = c.all[at : at+len(c.take(int(n)))]
 }
 
 // number codes integers, which are mostly small and hardly ever below zero.
 func (c *coder) number(list ...*int64) {
 	for _, v := range list {
 		if !c.reading {
-			c.buf = binary.AppendVarint(c.buf, *v)
+			c.buf = appendNumber(c.buf, *v)
+			continue
+		}
+		if len(c.buf) > 0 && c.buf[0] < 0x80 {
+			b := int64(c.buf[0])
+			*v, c.buf = b>>1^-(b&1), c.buf[1:]
 			continue
 		}
 		read, n := binary.Varint(c.buf)
@@ -165,6 +172,14 @@ func (c *coder) number(list ...*int64) {
 		*v = read
 		c.take(n)
 	}
+}
+
+// appendNumber is binary.AppendVarint, with little to do for the small numbers that most are.
+func appendNumber(dst []byte, v int64) []byte {
+	if u := uint64(v)<<1 ^ uint64(v>>63); u < 0x80 { //nolint:gosec // the bits of a zigzag
+		return append(dst, byte(u))
+	}
+	return binary.AppendVarint(dst, v)
 }
 
 func (c *coder) spans(list ...*time.Duration) {

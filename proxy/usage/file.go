@@ -2,8 +2,6 @@ package usage
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -26,19 +24,18 @@ func (p *Prices) readFile(cfg Config) error {
 			return fmt.Errorf("prices.file: %w", err)
 		}
 	}
-	digest := sha256.Sum256(text)
-	p.version += "+" + hex.EncodeToString(digest[:4])
+	p.version += "+" + digest(text)
 	models, err := parseFile(text)
 	if err != nil {
 		return inFile(name, err)
 	}
-	p.file = map[string]*Price{}
+	p.file = map[string]*priced{}
 	var errs []error
 	for i := 0; i+1 < len(models); i += 2 {
 		key := models[i].Value
 		price, err := readPrice(models[i+1])
 		if err == nil {
-			err = p.add(key, price)
+			err = p.add(priced{name: key, price: price, line: models[i].Line, hourly: rented(models[i+1])})
 		}
 		for _, e := range leaves(err) {
 			errs = append(errs, fmt.Errorf("line %d: %s: %w", models[i].Line, key, e))
@@ -104,21 +101,21 @@ func leaves(err error) []error {
 	return all
 }
 
-func (p *Prices) add(key string, price *Price) error {
-	switch {
+func (p *Prices) add(entry priced) error {
+	switch key := entry.name; {
 	case key == "":
 		return errors.New("empty name")
 	case strings.Count(key, "*") > 1:
 		return errors.New("more than one * in the name")
 	case strings.Contains(key, "*"):
-		if slices.ContainsFunc(p.patterns, func(q priced) bool { return q.pattern == key }) {
+		if slices.ContainsFunc(p.patterns, func(q priced) bool { return q.name == key }) {
 			return errors.New("the name stands twice")
 		}
-		p.patterns = append(p.patterns, priced{key, price})
+		p.patterns = append(p.patterns, entry)
 	case p.file[key] != nil:
 		return errors.New("the name stands twice")
 	default:
-		p.file[key] = price
+		p.file[key] = &entry
 	}
 	return nil
 }

@@ -18,6 +18,9 @@ var hourlyNames = []string{"gpu_hour", "gpus", "input_per_hour", "output_per_hou
 
 // rented tells a price by the hour.
 func rented(n *yaml.Node) bool {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if slices.Contains(hourlyNames, n.Content[i].Value) {
 			return true

@@ -15,11 +15,11 @@ func TestPriceByTheHour(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	price, known := p.Find("gpu", "vllm", "llama")
+	price, known := p.Find(usage.Place{Provider: "gpu", Kind: "vllm"}, "llama")
 	if got := price.Cost(wire.Usage{Prompt: 1_000_000, Completion: 100_000}); !known || got != 450_000_000 || price.Longest() != 8000 {
 		t.Errorf("%d nano-dollars, not 0.25 + 0.2 dollars; longest %d", got, price.Longest())
 	}
-	price, _ = p.Find("x", "openai", "odd")
+	price, _ = p.Find(usage.Place{Provider: "x", Kind: "openai"}, "odd")
 	if got := price.Cost(wire.Usage{Completion: 3}); got != wire.Dollar+1 { // rounded up, the rate and the sum
 		t.Errorf("an hour's tokens cost %d", got)
 	}

@@ -10,26 +10,34 @@ import (
 //go:embed prices.txt
 var listText string
 
-// listed is a model of the built-in list.
+// listed is a line of the built-in list.
 type listed struct {
+	name     string // the first of its names
 	price    *Price
-	regional *Price // behind a region's prefix on Bedrock; nil: the same
+	regional *Price // where it is processed in one region; nil: the same
+	zonal    bool   // that is so on Azure alone
+}
+
+// dated is the day of the built-in list, which its first line ends with.
+func dated(text string) string {
+	first, _, _ := strings.Cut(text, "\n")
+	return first[strings.LastIndexByte(first, ' ')+1:]
 }
 
 // readList reads the built-in list. It is part of the binary, so an error in it is a bug.
-func readList(text string) map[string]listed {
-	list := map[string]listed{}
+func readList(text string) map[string]*listed {
+	list := map[string]*listed{}
 	for line := range strings.Lines(text) {
 		names, prices, ok := strings.Cut(strings.TrimSpace(line), ": ")
 		if strings.HasPrefix(line, "#") || !ok {
 			continue
 		}
-		s, regional, err := parseLine(prices)
+		s, where, err := parseLine(prices)
 		if err != nil {
 			panic(fmt.Sprintf("BUG: prices.txt: %s: %v", names, err))
 		}
-		entry := listed{price: s.price()}
-		if regional {
+		entry := &listed{name: strings.Fields(names)[0], price: s.price(), zonal: where == "zonal"}
+		if where != "" {
 			entry.regional = entry.price.times(11, 10)
 		}
 		for name := range strings.FieldsSeq(names) {
@@ -42,15 +50,16 @@ func readList(text string) map[string]listed {
 	return list
 }
 
-func parseLine(line string) (s sheet, regional bool, err error) {
+// parseLine reads the prices of a line; where is the word for it to be dearer in a region, if there is one.
+func parseLine(line string) (s sheet, where string, err error) {
 	for i, text := range strings.Split(line, " | ") {
 		words := strings.Fields(text)
-		if cut := len(words) - 1; i == 0 && words[cut] == "regional" {
-			words, regional = words[:cut], true
+		if cut := len(words) - 1; i == 0 && (words[cut] == "regional" || words[cut] == "zonal") {
+			words, where = words[:cut], words[cut]
 		}
 		if at := slices.Index(words, "max"); i == 0 && at >= 0 {
 			if s.longest, err = parseLength(words[at+1]); err != nil {
-				return s, false, err
+				return s, "", err
 			}
 			words = slices.Delete(words, at, at+2)
 		}
@@ -60,12 +69,12 @@ func parseLine(line string) (s sheet, regional bool, err error) {
 		}
 		if words[0] == "above" {
 			if sec.above, err = parseLength(words[1]); err != nil {
-				return s, false, err
+				return s, "", err
 			}
 			words = words[2:]
 		}
 		if sec.rates, err = parseWords(append([]string{"input", words[0], "output"}, words[1:]...)); err != nil {
-			return s, false, err
+			return s, "", err
 		}
 		if i == 0 {
 			s.main = sec.rates
@@ -73,7 +82,7 @@ func parseLine(line string) (s sheet, regional bool, err error) {
 			s.sections = append(s.sections, sec)
 		}
 	}
-	return s, regional, nil
+	return s, where, nil
 }
 
 // parseWords reads names, each with its dollars per million.
@@ -95,19 +104,24 @@ func parseWords(words []string) (map[string]int64, error) {
 
 // find looks a model up by the name that its provider knows it by: as it is, as Bedrock's ids and ARNs stand for it, and
 // without its date. It allocates nothing.
-func find(list map[string]listed, model string) *Price {
-	name, regional := bare(model)
-	entry, ok := list[name]
-	if !ok {
-		entry, ok = list[undated(name)]
+func find(list map[string]*listed, at Place, model string) (*Price, *listed) {
+	name, prefixed := bare(model)
+	line := list[name]
+	if line == nil {
+		line = list[undated(name)]
 	}
 	switch {
-	case !ok:
-		return nil
-	case regional && entry.regional != nil:
-		return entry.regional
+	case line == nil:
+		return nil, nil
+	case line.regional != nil && (prefixed || line.dearer(at)):
+		return line.regional, line
 	}
-	return entry.price
+	return line.price, line
+}
+
+// dearer tells whether the place is a region that makes the line's models dearer. On Bedrock the model's id tells.
+func (l *listed) dearer(at Place) bool {
+	return at.Region != "" && at.Region != "global" && (at.Kind == "azure" || at.Kind == "openai" && !l.zonal)
 }
 
 // bare takes from an id of Bedrock's what does not belong to the model's name: the ARN, the region, Anthropic's name and

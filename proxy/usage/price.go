@@ -44,7 +44,7 @@ const (
 var (
 	rateNames = [...]string{"input", "output", "cached", "write", "write_1h", "audio_in", "image_in", "audio_out", "reasoning"}
 	eachNames = [...]string{"request", "image", "second", "character"}
-	tierNames = [...]string{"flex", "priority"}
+	tierNames = [...]string{"flex", "priority", "batch"}
 )
 
 // tier is what tokens cost once the prompt has more than so many.
@@ -122,7 +122,7 @@ func (p *Price) in(t wire.Tier) *Price {
 	if p.main != nil {
 		p = p.main
 	}
-	for i, tier := range [len(tierNames)]wire.Tier{wire.TierFlex, wire.TierPriority} {
+	for i, tier := range [len(tierNames)]wire.Tier{wire.TierFlex, wire.TierPriority, wire.TierBatch} {
 		if t == tier && p.served[i] != nil {
 			return p.served[i]
 		}

@@ -101,7 +101,7 @@ func TestCost(t *testing.T) {
 		{"tiny", "", wire.Usage{Prompt: 10_000}, "$0.000001"}, // and only once
 		{"tiny", "", wire.Usage{Prompt: 10_001}, "$0.000001001"},
 	} {
-		price, known := p.Find("x", "openai", c.model)
+		price, known := p.Find(usage.Place{Provider: "x", Kind: "openai"}, c.model)
 		if got := price.Tier(c.tier).Cost(c.usage); !known || got != money(t, c.want) {
 			t.Errorf("%s %s %+v: %s, want %s", c.model, c.tier, c.usage, got, c.want)
 		}
@@ -122,7 +122,7 @@ func TestOutputRate(t *testing.T) {
 		{"tokens", 0, "$8"}, {"tokens", 1 << 50, "$8"},
 		{"m", 0, "$80"}, {"m", 200_000, "$80"}, {"m", 200_001, "$120"}, {"m", 2_000_000, "$160"},
 	} {
-		price, _ := p.Find("x", "openai", c.model)
+		price, _ := p.Find(usage.Place{Provider: "x", Kind: "openai"}, c.model)
 		if got := wire.Money(price.OutputRate(c.prompt)); got != money(t, c.want) {
 			t.Errorf("%s after %d: %s, want %s", c.model, c.prompt, got, c.want)
 		}
@@ -149,7 +149,7 @@ func TestLongest(t *testing.T) {
 		{"bedrock", "eu.anthropic.claude-opus-4-6-v1", "", 128_000}, // dearer, not longer
 		{"bedrock", "us.anthropic.claude-opus-4-5-20251101-v1:0", "", 64_000},
 	} {
-		price, _ := p.Find("x", c.kind, c.model)
+		price, _ := p.Find(usage.Place{Provider: "x", Kind: c.kind}, c.model)
 		if got := price.Tier(c.tier).Longest(); got != c.want {
 			t.Errorf("%s (%s) %s: %d, want %d", c.model, c.kind, c.tier, got, c.want)
 		}
@@ -166,7 +166,7 @@ func FuzzCost(f *testing.F) {
 	f.Fuzz(func(t *testing.T, prompt, completion, cached, write, audio, reasoning, images, audioOut int64) {
 		u := wire.Usage{Prompt: prompt, Completion: completion, CachedPrompt: cached, CacheWrite: write, Audio: audio, Reasoning: reasoning, Images: images, AudioOut: audioOut}
 		for p, rates := range map[*usage.Prices][2]int64{plain: {2e9, 8e9}, dear: {1e18, 1e18}} {
-			price, _ := p.Find("x", "openai", "m")
+			price, _ := p.Find(usage.Place{Provider: "x", Kind: "openai"}, "m")
 			want := new(big.Int).Mul(big.NewInt(max(prompt, 0)), big.NewInt(rates[0]))
 			want.Add(want, new(big.Int).Mul(big.NewInt(max(completion, 0)), big.NewInt(rates[1])))
 			if p == dear {
@@ -246,7 +246,7 @@ own/gpt-4o-mini: free
 		{"b", "bedrock", "us.", unknown},
 		{"b", "bedrock", "meta.llama3-70b-instruct-v1:0", unknown},
 	} {
-		price, known := p.Find(c.provider, c.kind, c.model)
+		price, known := p.Find(usage.Place{Provider: c.provider, Kind: c.kind}, c.model)
 		got := price.Cost(wire.Usage{Prompt: 1_000_000 - 800_001}).String()
 		if want := c.want; want == unknown && known || want != unknown && (!known || price.Cost(wire.Usage{Prompt: 100_000}) != money(t, want)/10) {
 			t.Errorf("%s (%s) %s: %s, %t, want %s", c.provider, c.kind, c.model, got, known, want)
@@ -254,9 +254,43 @@ own/gpt-4o-mini: free
 	}
 }
 
+// Where a region makes a price another.
+func TestFindByRegion(t *testing.T) {
+	p := prices(t, `
+east/m: {input: $1/M}
+east@eu/m: {input: $2/M}
+"*@us/m": {input: $3/M}
+"east@ap-*": {input: $4/M}
+`)
+	for _, c := range []struct{ provider, kind, region, model, want string }{
+		{"east", "openai", "", "m", "$1"},
+		{"east", "openai", "eu", "m", "$2"},
+		{"east", "openai", "us", "m", "$1"}, // a name is more than a pattern
+		{"west", "openai", "us", "m", "$3"},
+		{"west", "vllm", "us", "m", "$3"},
+		{"east", "openai", "ap-1", "x", "$4"},
+		{"x", "openai", "", "gpt-5.4", "$2.5"},
+		{"x", "openai", "eu", "gpt-5.4-2026-03-05", "$2.75"},
+		{"x", "azure", "eu", "gpt-5.4", "$2.75"},
+		{"x", "azure", "global", "gpt-5.4", "$2.5"},
+		{"x", "openai", "eu", "gpt-4o", "$2.5"},
+		{"x", "azure", "us", "gpt-4o", "$2.75"},
+		{"x", "azure", "us", "gpt-4", "$30"},
+		{"x", "bedrock", "eu-west-1", "global.anthropic.claude-opus-4-6-v1", "$5"},
+		{"x", "bedrock", "eu-west-1", "eu.anthropic.claude-opus-4-6-v1", "$5.5"},
+		{"x", "bedrock", "us-gov-west-1", "us-gov.anthropic.claude-sonnet-4-5-20250929-v1:0", "$3.3"},
+		{"x", "anthropic", "us", "claude-opus-4-6", "$5"},
+	} {
+		price, known := p.Find(usage.Place{Provider: c.provider, Kind: c.kind, Region: c.region}, c.model)
+		if got := price.Cost(wire.Usage{Prompt: 100_000}); !known || got != money(t, c.want)/10 {
+			t.Errorf("%s@%s (%s) %s: %s, %t, want a tenth of %s", c.provider, c.region, c.kind, c.model, got, known, c.want)
+		}
+	}
+}
+
 // An answer costs what the tier costs that it says it was served in, whatever tier's price it is reckoned by.
 func TestCostOfTheServedTier(t *testing.T) {
-	p := prices(t, everything+"plain: {input: $1/M}\n")
+	p := prices(t, everything+"plain: {input: $1/M}\nbatched: {input: $2/M, batch: {input: $1.5/M}}\n")
 	for _, c := range []struct {
 		model, asked string
 		tier         wire.Tier
@@ -265,9 +299,10 @@ func TestCostOfTheServedTier(t *testing.T) {
 		{"m", "", wire.TierUnsaid, "$2"}, {"m", "", wire.TierStandard, "$2"}, {"m", "", wire.TierFlex, "$1"}, {"m", "", wire.TierPriority, "$4"},
 		{"m", "flex", wire.TierUnsaid, "$1"}, {"m", "flex", wire.TierStandard, "$2"}, {"m", "flex", wire.TierFlex, "$1"}, {"m", "flex", wire.TierPriority, "$4"},
 		{"m", "priority", wire.TierUnsaid, "$4"}, {"m", "priority", wire.TierStandard, "$2"}, {"m", "priority", wire.TierFlex, "$1"},
+		{"batched", "", wire.TierBatch, "$1.5"}, {"batched", "batch", wire.TierStandard, "$2"}, {"batched", "flex", wire.TierBatch, "$1.5"}, {"m", "", wire.TierBatch, "$2"},
 		{"m", "unheard of", wire.TierFlex, "$1"}, {"plain", "flex", wire.TierFlex, "$1"}, {"plain", "", wire.TierPriority, "$1"},
 	} {
-		price, _ := p.Find("x", "openai", c.model)
+		price, _ := p.Find(usage.Place{Provider: "x", Kind: "openai"}, c.model)
 		price = price.Tier(c.asked)
 		got := price.Cost(wire.Usage{Prompt: 100_000, Tier: c.tier}) - price.Cost(wire.Usage{Tier: c.tier})
 		if got != money(t, c.want)/10 {
@@ -284,7 +319,10 @@ func TestFindAllocatesNothing(t *testing.T) {
 	p := prices(t, "gpt-x: {input: $1/M}\n\"east/*\": {input: $3/M}\n")
 	for _, model := range []string{"gpt-4o", "gpt-4o-2024-08-06", "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-haiku-4-5-20251001-v1:0", "nobody-knows"} {
 		var price *usage.Price
-		if n := testing.AllocsPerRun(100, func() { price, _ = p.Find("west", "openai", model); price.Cost(wire.Usage{Prompt: 3, Completion: 4}) }); n > 0 {
+		if n := testing.AllocsPerRun(100, func() {
+			price, _ = p.Find(usage.Place{Provider: "west", Kind: "openai", Region: "eu"}, model)
+			price.Cost(wire.Usage{Prompt: 3, Completion: 4})
+		}); n > 0 {
 			t.Errorf("%s: %v allocations", model, n)
 		}
 	}
@@ -308,7 +346,7 @@ func TestUnknown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		price, known := p.Find("x", "openai", "nobody-knows")
+		price, known := p.Find(usage.Place{Provider: "x", Kind: "openai"}, "nobody-knows")
 		if got := price.Cost(wire.Usage{Prompt: 1000, Completion: 1000}); known != want.known || got != money(t, want.cost) {
 			t.Errorf("%s: %s, %t", text, got, known)
 		}
@@ -353,7 +391,7 @@ func TestBadFile(t *testing.T) {
 		"a: {}":                               "line 1: a: input: must be set (expected a price such as {input: $2.50/M, output: $10/M}, or free)",
 		"a: {output: $1/M}":                   "line 1: a: input: must be set (expected a price such as {input: $2.50/M, output: $10/M}, or free)",
 		"a: {input: 1, input: 2}":             "line 1: a: input: \"1\" is no price of tokens (expected one like $2.50/M or $0.0025/k)\nprices.file: FILE: line 1: a: input: stands twice",
-		"a: {inptu: $1/M}":                    "line 1: a: inptu: unknown key (choices: input, output, cached, write, write_1h, audio_in, image_in, audio_out, reasoning, above, flex, priority, request, image, second, character, max_output)",
+		"a: {inptu: $1/M}":                    "line 1: a: inptu: unknown key (choices: input, output, cached, write, write_1h, audio_in, image_in, audio_out, reasoning, above, flex, priority, batch, request, image, second, character, max_output)",
 		"a: {flex: {image: $1}}":              "line 1: a: flex: image: unknown key (choices: input, output, cached, write, write_1h, audio_in, image_in, audio_out, reasoning, above)",
 		"a: {input: -$1/M}":                   "line 1: a: input: \"-$1/M\" is no price (expected dollars like $2.50/M, not finer than a nano-dollar per million)",
 		"a: {input: $1/m}":                    "line 1: a: input: \"$1/m\" is no price of tokens (expected one like $2.50/M or $0.0025/k)",
@@ -389,7 +427,7 @@ func TestBadFile(t *testing.T) {
 	if p := prices(t, ""); p == nil {
 		t.Error("an empty file is none")
 	}
-	if price, _ := prices(t, "x: &x {input: $1/M}\ny: *x").Find("", "openai", "y"); price.OutputRate(0) != 0 || price.Cost(wire.Usage{Prompt: 1}) == 0 {
+	if price, _ := prices(t, "x: &x {input: $1/M}\ny: *x").Find(usage.Place{Provider: "", Kind: "openai"}, "y"); price.OutputRate(0) != 0 || price.Cost(wire.Usage{Prompt: 1}) == 0 {
 		t.Error("an alias is not followed")
 	}
 }
@@ -403,7 +441,7 @@ func FuzzFile(f *testing.F) {
 		if err != nil {
 			return
 		}
-		price, _ := p.Find("x", "openai", "m")
+		price, _ := p.Find(usage.Place{Provider: "x", Kind: "openai"}, "m")
 		if price.Cost(wire.Usage{Prompt: 1 << 40, Completion: 1 << 40, CachedPrompt: 5, Reasoning: 7}) < 0 || price.OutputRate(1<<40) < 0 || price.Longest() < 0 {
 			t.Error("a price or length below nothing")
 		}

@@ -1,6 +1,8 @@
 package usage
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -57,79 +59,132 @@ func (u Unknown) IsZero() bool { return u.Action == "" }
 
 // Prices knows what every model costs. It never changes, and may be shared.
 type Prices struct {
-	file     map[string]*Price // by model or provider/model
-	patterns []priced          // of the file, the most exact first
-	list     map[string]listed
+	file     map[string]*priced // by model, provider/model or provider@region/model
+	patterns []priced           // of the file, the most exact first
+	list     map[string]*listed
 	unknown  Unknown
 	version  string
 }
 
+// priced is an entry of the file.
 type priced struct {
-	pattern string
-	price   *Price
+	name   string // or pattern
+	price  *Price
+	line   int
+	hourly bool
 }
 
 // New reads the price file, if there is one. The error joins all that is wrong.
 func New(cfg Config) (*Prices, error) {
-	p := &Prices{list: readList(listText), unknown: cfg.Unknown, version: listVersion}
-	if cfg.File == "" {
-		return p, nil
+	p := &Prices{list: readList(listText), unknown: cfg.Unknown, version: dated(listText) + "." + digest([]byte(listText))}
+	if cfg.File != "" {
+		if err := p.readFile(cfg); err != nil {
+			return nil, err
+		}
 	}
-	if err := p.readFile(cfg); err != nil {
-		return nil, err
+	switch cfg.Unknown.Action {
+	case "assume":
+		written, err := yaml.Marshal(cfg.Unknown)
+		if err != nil {
+			return nil, err
+		}
+		p.version += "~" + digest(written)
+	case "free":
+		p.version += "~free"
 	}
 	return p, nil
 }
 
-// listVersion is of when the built-in list is.
-const listVersion = "2026-07"
+// digest tells texts apart.
+func digest(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:4])
+}
 
-// Version names the prices: of when the built-in list is, and the file's digest where there is one, such as 2026-07+1f3a9c04.
+// Version names the prices: the day and the digest of the built-in list, the file's digest where there is one, and that of what is
+// assumed of models whose price nobody knows, such as 2026-07-24.5ab02c77+1f3a9c04~90ce1d12. No price changes while it stays.
 func (p *Prices) Version() string { return p.version }
+
+// Place is where a model is asked.
+type Place struct {
+	Provider, Kind string
+	Region         string // of the cloud; "" for none
+}
 
 var free = &Price{}
 
 // Find returns the price to count with, never nil. It is false where none is known and the configuration does not say
 // what to take instead: then the price is nothing, and Refuses tells whether the request may be sent at all.
 //
-// What the file says of provider/model comes first, then of the model, then its patterns. Models of one's own servers
-// (kinds vllm and simulated) are free unless the file says otherwise. The built-in list knows models by their public
-// names, without their dates and in the forms of Bedrock's ids: an Azure deployment with a name of its own, a fine-tuned
+// What the file says of provider@region/model comes first, then of provider/model, of the model, and its patterns. Models of
+// one's own servers (kinds vllm and simulated) are free unless the file says otherwise. The built-in list knows models by their
+// public names, without their dates and in the forms of Bedrock's ids: an Azure deployment with a name of its own, a fine-tuned
 // model or a custom profile must stand in the file. Find allocates nothing.
-func (p *Prices) Find(provider, kind, model string) (*Price, bool) {
-	if price := p.ofFile(provider, model); price != nil {
-		return price, true
+func (p *Prices) Find(at Place, model string) (*Price, bool) {
+	price, from := p.trace(at, model)
+	return price, from.why != unknown
+}
+
+// origin is where a price comes from.
+type origin struct {
+	why  reason
+	file *priced // of the file
+	line *listed // of the list
+}
+
+type reason int
+
+const (
+	unknown reason = iota
+	ofFile
+	ofList
+	own
+	assumed
+	gratis
+)
+
+func (p *Prices) trace(at Place, model string) (*Price, origin) {
+	if found := p.ofFile(at, model); found != nil {
+		return found.price, origin{why: ofFile, file: found}
 	}
-	if kind == "vllm" || kind == "simulated" {
-		return free, true
+	if at.Kind == "vllm" || at.Kind == "simulated" {
+		return free, origin{why: own}
 	}
-	if price := find(p.list, model); price != nil {
-		return price, true
+	if price, line := find(p.list, at, model); price != nil {
+		return price, origin{why: ofList, line: line}
 	}
 	switch p.unknown.Action {
 	case "assume":
-		return p.unknown.assumed, true
+		return p.unknown.assumed, origin{why: assumed}
 	case "free":
-		return free, true
+		return free, origin{why: gratis}
 	}
-	return free, false
+	return free, origin{}
 }
 
-func (p *Prices) ofFile(provider, model string) *Price {
+func (p *Prices) ofFile(at Place, model string) *priced {
 	if len(p.file) == 0 && len(p.patterns) == 0 {
 		return nil
 	}
-	var space [256]byte
-	full := append(append(append(space[:0], provider...), '/'), model...)
-	if price := p.file[string(full)]; price != nil {
-		return price
+	var space, more [256]byte
+	full := append(append(append(space[:0], at.Provider...), '/'), model...)
+	there := full
+	if at.Region != "" {
+		there = append(append(append(more[:0], at.Provider...), '@'), at.Region...)
+		there = append(append(there, '/'), model...)
 	}
-	if price := p.file[model]; price != nil {
-		return price
+	if found := p.file[string(there)]; found != nil {
+		return found
+	}
+	if found := p.file[string(full)]; found != nil {
+		return found
+	}
+	if found := p.file[model]; found != nil {
+		return found
 	}
 	for i := range p.patterns {
-		if fits(p.patterns[i].pattern, full) || wire.MatchModel(p.patterns[i].pattern, model) {
-			return p.patterns[i].price
+		if q := &p.patterns[i]; fits(q.name, there) || fits(q.name, full) || wire.MatchModel(q.name, model) {
+			return q
 		}
 	}
 	return nil
@@ -155,9 +210,9 @@ func Unpriced(model string) *wire.Error {
 // sortPatterns puts the pattern that says most of the name first.
 func sortPatterns(list []priced) {
 	slices.SortFunc(list, func(a, b priced) int {
-		if n := len(b.pattern) - len(a.pattern); n != 0 {
+		if n := len(b.name) - len(a.name); n != 0 {
 			return n
 		}
-		return strings.Compare(a.pattern, b.pattern)
+		return strings.Compare(a.name, b.name)
 	})
 }

@@ -13,7 +13,7 @@ func TestRough(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, model := range []string{"gpt-4o", "gpt-4o-mini", "claude-sonnet-4-5", "gemini-2.5-pro", "o3"} {
-		price, known := prices.Find("p", "openai", model)
+		price, known := prices.Find(Place{Provider: "p", Kind: "openai"}, model)
 		if !known {
 			t.Errorf("the price of %s is not known", model)
 		}

@@ -356,11 +356,6 @@ func TestPressed(t *testing.T) {
 		t.Error("not pressed when it is opened anew")
 	}
 	l.Ship(newSink(t).deliver)
-	for deadline := time.Now().Add(time.Minute); l.Pressed() && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond)
-	}
-	if l.Pressed() {
-		t.Errorf("pressed for ever: %+v", l.Stats())
-	}
+	until(t, "room", func() bool { return !l.Pressed() })
 	closed(t, l)
 }

@@ -33,6 +33,7 @@ type Question struct {
 	Zone         *time.Location      // where days begin; nil: UTC
 
 	oldest time.Time // what is older is not for who asks
+	id     string    // only requests of this id are listed; "": all
 }
 
 // askColumns are the columns that a question may name. Names come from here alone, never from whoever asks.

@@ -5,7 +5,8 @@ import "jarvis-gateway/proxy/wire"
 // Sums is what a group of requests comes to.
 type Sums struct {
 	Requests    int64
-	Errors      int64 // of the requests, those that ended neither well nor because the client left
+	Errors      int64 // of the requests, those that the gateway or a provider failed; not what clients did wrong, or limits refused
+	ClientGone  int64 // of the requests, those whose client left before the end
 	Interrupted int64 // of the errors, those that the end of the gateway's process cut
 	Fallbacks   int64 // requests that were sent to another provider, or to a fallback, after a failure
 	Retries     int64 // attempts
@@ -65,8 +66,9 @@ type rank struct {
 var measures = []measure{
 	{name: "requests", sql: "count(*)", field: func(s *Sums) *int64 { return &s.Requests }},
 	{name: "errors", sql: "sum(wrong)", field: func(s *Sums) *int64 { return &s.Errors }},
-	{name: "error_rate", unit: inShare, order: "sum(wrong) * 1.0 / count(*)"},
+	{name: "error_rate", unit: inShare, order: "coalesce(sum(wrong) * 1.0 / nullif(count(*) - sum(gone), 0), 0)"},
 	{name: "interrupted", sql: "sum(interrupted)", field: func(s *Sums) *int64 { return &s.Interrupted }},
+	{name: "client_gone", sql: "sum(gone)", field: func(s *Sums) *int64 { return &s.ClientGone }},
 	{name: "fallbacks", needs: attemptPart, sql: "sum(fell)", field: func(s *Sums) *int64 { return &s.Fallbacks }},
 	{name: "retries", needs: attemptPart, sql: "sum(retried)", field: func(s *Sums) *int64 { return &s.Retries }},
 	{name: "prompt_tokens", sql: "sum(prompt_tokens)", field: func(s *Sums) *int64 { return &s.Prompt }},
@@ -111,8 +113,8 @@ func measureNames() []string {
 	return names
 }
 
-// ErrorRate is the share of requests that failed; 0 without any.
-func (s *Sums) ErrorRate() float64 { return over(s.Errors, s.Requests) }
+// ErrorRate is the share of failures among the requests whose clients stayed; 0 without any.
+func (s *Sums) ErrorRate() float64 { return over(s.Errors, s.Requests-s.ClientGone) }
 
 // CacheHitRate is the share of hits among what might have been one; 0 without any.
 func (s *Sums) CacheHitRate() float64 { return over(s.CacheHits, s.CacheHits+s.CacheMisses) }

@@ -33,10 +33,10 @@ func ReadQuestion(query url.Values, scope Scope, now time.Time, also ...string) 
 	if q.Zone, err = readZone(cmp.Or(query.Get("timezone"), scope.Zone)); err != nil {
 		return q, err
 	}
-	if q.Since, err = readTime("since", query.Get("since"), now.In(q.Zone)); err != nil {
+	if q.Since, err = ReadTime("since", query.Get("since"), now.In(q.Zone)); err != nil {
 		return q, err
 	}
-	if q.Until, err = readTime("until", query.Get("until"), now.In(q.Zone)); err != nil {
+	if q.Until, err = ReadTime("until", query.Get("until"), now.In(q.Zone)); err != nil {
 		return q, err
 	}
 	if q.Until.IsZero() {
@@ -84,8 +84,8 @@ func readZone(name string) (*time.Location, error) {
 	return zone, nil
 }
 
-// readTime reads 7d, 24h, today, month, a date or an RFC 3339 time. now is in the zone of days.
-func readTime(param, text string, now time.Time) (time.Time, error) {
+// ReadTime reads 7d, 24h, today, month, a date or an RFC 3339 time. now is in the zone of days.
+func ReadTime(param, text string, now time.Time) (time.Time, error) {
 	y, m, d := now.Date()
 	switch text {
 	case "":

@@ -80,12 +80,12 @@ func TestTimesOfQuestions(t *testing.T) {
 		"24h": "2026-03-29T00:30:00+01:00", "1d": "2026-03-29T01:30:00+01:00", "today": "2026-03-30T00:00:00+02:00", "month": "2026-03-01T00:00:00+01:00", "now": "2026-03-30T01:30:00+02:00",
 		"2026-01-31": "2026-01-31T00:00:00+01:00", "2026-01-31T08:00:00Z": "2026-01-31T08:00:00Z", "0d": "2026-03-30T01:30:00+02:00",
 	} {
-		if got, err := readTime("since", text, now); err != nil || got.Format(time.RFC3339) != want {
+		if got, err := ReadTime("since", text, now); err != nil || got.Format(time.RFC3339) != want {
 			t.Errorf("%s: %v %v, want %s", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"d", "-1d", "-1h", "7", "yesterday", "2026-13-01", "999999999d", "1e3d", "٣d"} {
-		if got, err := readTime("since", text, now); err == nil {
+		if got, err := ReadTime("since", text, now); err == nil {
 			t.Errorf("%s is %v", text, got)
 		}
 	}
@@ -139,7 +139,7 @@ func TestRequests(t *testing.T) {
 		if len(got.Attempts) != len(want.Attempts) || got.Attempts[0].Cost != 31 || got.Attempts[len(got.Attempts)-1].Begun != want.Attempts[len(got.Attempts)-1].Begun || !got.Rated || got.Score != 0.25 {
 			t.Errorf("%+v", got)
 		}
-		for _, l := range []Listing{{UID: want.UID.String()}, {ID: "req_24", Question: Question{Where: map[string][]string{"tag": {hostile}}}}, {UID: want.UID.String(), Question: Question{Where: map[string][]string{"tenant": {want.Tenant}}}}} {
+		for _, l := range []Listing{{UID: want.UID.String()}, {UID: strings.ToUpper(want.UID.String())}, {UID: "urn:uuid:" + want.UID.String()}, {ID: "req_24", Question: Question{Where: map[string][]string{"tag": {hostile}}}}, {UID: want.UID.String(), Question: Question{Where: map[string][]string{"tenant": {want.Tenant}}}}} {
 			l.Until = at.AddDate(0, 0, 1)
 			if found, _, err := s.Requests(t.Context(), l); err != nil || len(found) != 1 || found[0].UID != want.UID {
 				t.Errorf("%+v: %v %v", l, found, err)

@@ -30,11 +30,13 @@ type askRows interface {
 // tongue is what a database has its own words for.
 type tongue struct {
 	from    func(table string) string  // a table that is read
+	several string                     // the table that has at least the attempts of requests that took several
 	ticks   string                     // microseconds since 1970 of a time %s
 	moment  string                     // a parameter, microseconds since 1970, as such a column has it
 	text    string                     // of a uid %s
 	whole   string                     // a number %s as int64
 	month   string                     // months since the year 0 of microseconds %s
+	spots   string                     // requests from %d to %d that may have an id with the sum %d; "": the database finds them itself
 	eachTag string                     // joins the tags of r as tags.value, each once
 	oneTag  string                     // that r has one of the tags %s
 	listed  string                     // the tags of r as JSON
@@ -45,17 +47,20 @@ type tongue struct {
 
 // sqliteTongue keeps times as integers, lists as JSON, and has no exact quantiles.
 var sqliteTongue = tongue{
-	ticks: "%s", moment: "?", text: "%s", whole: "CAST(coalesce(%s, 0) AS INTEGER)",
+	several: "further_attempts", ticks: "%s", moment: "?", text: "%s", whole: "CAST(coalesce(%s, 0) AS INTEGER)",
 	month:   "(CAST(strftime('%%Y', %[1]s / 1000000, 'unixepoch') AS INTEGER) * 12 + CAST(strftime('%%m', %[1]s / 1000000, 'unixepoch') AS INTEGER) - 1)",
 	eachTag: "LEFT JOIN json_each(r.tags) AS tags ON tags.key = (SELECT min(twin.key) FROM json_each(r.tags) AS twin WHERE twin.value = tags.value)",
-	oneTag:  "EXISTS (SELECT 1 FROM json_each(r.tags) AS own WHERE own.value IN (%s))",
-	listed:  "r.tags",
-	ranks:   true,
+	// The limit has SQLite find these first, whatever else they are to be.
+	spots: "(SELECT * FROM requests WHERE spot IN (WITH RECURSIVE piece(n) AS (SELECT max(%d, (SELECT min(time) FROM records)) >> 30 UNION ALL " +
+		"SELECT n + 1 FROM piece WHERE n < min(%d, (SELECT max(time) FROM records)) >> 30) SELECT n << 32 | %d FROM piece) LIMIT -1)",
+	oneTag: "EXISTS (SELECT 1 FROM json_each(r.tags) AS own WHERE own.value IN (%s))",
+	listed: "r.tags",
+	ranks:  true,
 }
 
 // clickhouseTongue sorts what it has gathered: its own quantiles go by other rules than the nearest rank.
 var clickhouseTongue = tongue{
-	ticks: "toUnixTimestamp64Micro(%s)", moment: "fromUnixTimestamp64Micro(toInt64(?), 'UTC')", text: "toString(%s)", whole: "toInt64(%s)",
+	several: "attempts", ticks: "toUnixTimestamp64Micro(%s)", moment: "fromUnixTimestamp64Micro(toInt64(?), 'UTC')", text: "toString(%s)", whole: "toInt64(%s)",
 	month:   "(toInt64(toYear(toDateTime(intDiv(%[1]s, 1000000), 'UTC'))) * 12 + toMonth(toDateTime(intDiv(%[1]s, 1000000), 'UTC')) - 1)",
 	eachTag: "LEFT ARRAY JOIN arrayDistinct(r.tags) AS tag",
 	oneTag:  "hasAny(r.tags, [%s])",
@@ -143,11 +148,15 @@ func (a *asker) statement(q *Question, show []measure) (string, []any) {
 	return p.String(), p.args
 }
 
+// failures are the outcomes of what the gateway or a provider failed, as rules and dashboards have them; interrupted is known to
+// records alone. What clients did wrong, and what limits refuse, is a good answer.
+const failures = "'provider_error', 'timeout', 'internal_error', 'unavailable', 'interrupted'"
+
 // pick writes the requests that are asked about, each with what is summed up.
 func (a *asker) pick(p *phrase, q *Question, needs part) {
 	p.add("SELECT ")
 	a.groups(p, q)
-	p.add("CASE WHEN r.outcome IN ('ok', 'client_gone') THEN 0 ELSE 1 END AS wrong, " +
+	p.add("CASE WHEN r.outcome IN (" + failures + ") THEN 1 ELSE 0 END AS wrong, CASE WHEN r.outcome = 'client_gone' THEN 1 ELSE 0 END AS gone, " +
 		"CASE WHEN r.interrupted THEN 1 ELSE 0 END AS interrupted, CASE WHEN r.estimated THEN 1 ELSE 0 END AS estimated, " +
 		"r.prompt_tokens AS prompt_tokens, r.completion_tokens AS completion_tokens, r.cached_tokens AS cached_tokens, " +
 		"r.cache_write_tokens AS cache_write_tokens, r.reasoning_tokens AS reasoning_tokens, r.cost_nano AS cost_nano, r.saved_nano AS saved_nano, " +
@@ -226,9 +235,9 @@ const grace = int64(askAfter / time.Microsecond)
 // shadow nothing of the client's.
 func (a *asker) joinAttempts(p *phrase, q *Question) {
 	p.add(" LEFT JOIN (SELECT t.uid AS uid, CASE WHEN max(CASE WHEN t.kind = 'fallback' THEN 1 ELSE 0 END) = 1 OR min(t.provider) <> max(t.provider) THEN 1 ELSE 0 END AS fell, "+
-		"sum(CASE WHEN t.kind = 'retry' THEN 1 ELSE 0 END) AS retried FROM %s WHERE t.kind IN ('first', 'retry', 'fallback', 'continuation') AND ", a.read("attempts", "t"))
+		"sum(CASE WHEN t.kind = 'retry' THEN 1 ELSE 0 END) AS retried FROM %s WHERE t.kind IN ('first', 'retry', 'failover', 'fallback', 'continue') AND ", a.read(a.several, "t"))
 	a.ofTenant(p, "t", q)
-	p.add(" AND t.uid IN (SELECT n.uid FROM %s WHERE n.kind IN ('retry', 'fallback', 'continuation') AND ", a.read("attempts", "n"))
+	p.add(" AND t.uid IN (SELECT n.uid FROM %s WHERE n.kind IN ('retry', 'failover', 'fallback', 'continue') AND ", a.read(a.several, "n"))
 	a.ofTenant(p, "n", q)
 	p.add(") GROUP BY t.uid) AS a ON a.uid = r.uid")
 }
@@ -254,13 +263,26 @@ func (a *asker) joinFeedback(p *phrase, q *Question) {
 	p.add(" UNION ALL SELECT b.uid AS uid, %[1]s AS own, %[2]s AS at, %[3]s AS score FROM %[4]s JOIN ("+
 		"SELECT uid, tenant, id FROM (SELECT %[5]s AS uid, s.tenant AS tenant, s.id AS id, "+
 		"row_number() OVER (PARTITION BY s.tenant, s.id ORDER BY s.time DESC, %[5]s DESC) AS newest FROM %[6]s WHERE ",
-		own, fmt.Sprintf(a.ticks, "o.time"), fmt.Sprintf(a.whole, millionths), a.read("feedback", "o"), named, a.read("requests", "s"))
+		own, fmt.Sprintf(a.ticks, "o.time"), fmt.Sprintf(a.whole, millionths), a.read("feedback", "o"), named, a.requestsOf("s", q.id, q.Since.UnixMicro(), q.Until.UnixMicro()+grace))
 	a.ofTenant(p, "s", q)
+	if a.spots != "" { // mostly there are none, and SQLite need not look for requests then
+		p.add(" AND EXISTS (SELECT 1 FROM %s WHERE %s = '%s' AND ", a.read("feedback", "o"), of, noUID)
+		a.opinions(p, q)
+		p.add(")")
+	}
 	p.add(" AND s.id IN (SELECT o.request FROM %s WHERE %s = '%s' AND ", a.read("feedback", "o"), of, noUID)
 	a.opinions(p, q)
 	p.add(")) AS numbered WHERE newest = 1) AS b ON b.tenant = o.tenant AND b.id = o.request WHERE %s = '%s' AND ", of, noUID)
 	a.opinions(p, q)
 	p.add(") AS known) AS ordered WHERE latest = 1) AS f ON f.uid = %s", fmt.Sprintf(a.text, "r.uid"))
+}
+
+// requestsOf are requests under a name, narrowed to those that may have an id; "": all.
+func (a *asker) requestsOf(as, id string, since, until int64) string {
+	if id == "" || a.spots == "" {
+		return a.read("requests", as)
+	}
+	return fmt.Sprintf(a.spots, since, until, spotOf(0, id)) + " AS " + as
 }
 
 // Scores are summed as whole millionths, as sums of fractions depend on their order.

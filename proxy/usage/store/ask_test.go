@@ -70,14 +70,14 @@ func (s sample) record() *usage.Record {
 	if r.Stream {
 		r.First = r.Total / 2
 	}
-	r.Outcome, r.Code, r.Interrupted = pick(s.Rand, "ok", "ok", "ok", "client_gone", "timeout", "provider_error"), pick(s.Rand, "", "slow"), s.IntN(12) == 0
+	r.Outcome, r.Code, r.Interrupted = pick(s.Rand, "ok", "ok", "ok", "client_gone", "timeout", "provider_error", "rate_limited"), pick(s.Rand, "", "slow"), s.IntN(12) == 0
 	if r.Interrupted {
 		r.Outcome = "interrupted"
 	}
 	for i := range s.IntN(4) {
 		a := usage.Attempt{Kind: "first", Provider: pick(s.Rand, "p", "q"), Begun: time.Duration(i) * time.Second}
 		if i > 0 {
-			a.Kind = pick(s.Rand, "retry", "fallback", "hedge", "continuation", "shadow")
+			a.Kind = pick(s.Rand, "retry", "failover", "fallback", "hedge", "continue", "shadow")
 		}
 		r.Attempts = append(r.Attempts, a)
 	}
@@ -284,7 +284,8 @@ func sums(list []*usage.Record, scores map[usage.UID]*usage.Feedback) (s Sums) {
 	var totals, firsts []int64
 	for _, r := range list {
 		s.Requests++
-		s.Errors += count(r.Outcome != "ok" && r.Outcome != "client_gone")
+		s.Errors += count(slices.Contains([]string{"provider_error", "timeout", "internal_error", "unavailable", "interrupted"}, r.Outcome))
+		s.ClientGone += count(r.Outcome == "client_gone")
 		s.Interrupted += count(r.Interrupted)
 		fell, providers := false, map[string]bool{}
 		for _, a := range r.Attempts {

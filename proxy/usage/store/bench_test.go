@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"jarvis-gateway/proxy/usage"
+	"jarvis-gateway/proxy/wire"
 )
 
 // BenchmarkWrite stores batches of 10 000 records with their attempts, of which every twentieth has two. It tells how many a
@@ -26,9 +27,7 @@ func benchmarkWrite(b *testing.B, url string) {
 	s := opened(b, url, Options{})
 	list := make([]*usage.Record, size)
 	for i := range list {
-		list[i] = record(i, noon)
-		list[i].Content = usage.Content{}
-		list[i].Attempts = list[i].Attempts[:1+min(len(list[i].Attempts)-1, (i%20)/19)]
+		list[i] = usualRecord(i)
 	}
 	var most, now runtime.MemStats
 	engine, self := engineCPU(b), processCPU(b, os.Getpid())
@@ -51,6 +50,20 @@ func benchmarkWrite(b *testing.B, url string) {
 	if got := s.number(b, `SELECT count(*) FROM requests`); got != int64(size*n) {
 		b.Errorf("%d requests, want %d", got, size*n)
 	}
+}
+
+// usualRecord is one as most are: an answer at the first attempt, of text. Every twentieth took two attempts.
+func usualRecord(i int) *usage.Record {
+	r := record(i%300, noon)
+	r.Similarity, r.Content, r.Code, r.Corpus, r.Flow, r.Rollout, r.Arm, r.Status, r.Gone, r.Interrupted = 0, usage.Content{}, "", "", "", "", "", 200, false, false
+	r.Tags, r.Asked, r.Cost = nil, r.Model, 12345
+	r.Usage = usage.Usage{Prompt: 1000 + int64(i), Completion: int64(i), Tier: wire.TierStandard}
+	first := usage.Attempt{Kind: "first", Provider: r.Provider, Model: r.Served, Replica: r.Replica, Region: r.Region, Result: "ok", Begun: 31 * time.Microsecond,
+		First: time.Millisecond, Usage: r.Usage, Cost: r.Cost}
+	if r.Attempts = []usage.Attempt{first}; i%20 == 19 {
+		r.Attempts = append(r.Attempts, usage.Attempt{Kind: "fallback", Provider: r.Provider, Model: r.Served, Result: "ok", Begun: time.Millisecond})
+	}
+	return r
 }
 
 func engineCPU(b *testing.B) float64 {

@@ -64,7 +64,7 @@ func parseHouse(raw string) (*houseEngine, error) {
 		return nil, fmt.Errorf("usage database: %w", errHouseURL)
 	}
 	u, err := url.Parse(raw)
-	if err != nil {
+	if err != nil || u.Fragment != "" {
 		return nil, fmt.Errorf("usage database %s: it is not a URL (write @ : / ? # in a password as %%XX): %w", scheme, errHouseURL)
 	}
 	query := u.Query()

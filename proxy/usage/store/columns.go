@@ -182,6 +182,8 @@ func tierName(t wire.Tier) string {
 		return "flex"
 	case wire.TierPriority:
 		return "priority"
+	case wire.TierBatch:
+		return "batch"
 	}
 	return ""
 }
@@ -224,6 +226,8 @@ func liteValue(v any) any {
 		return keepable(v).UnixMicro()
 	case float64:
 		return finite(v)
+	case uint16:
+		return int64(v)
 	case []string:
 		if len(v) == 0 {
 			return "[]"

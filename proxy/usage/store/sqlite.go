@@ -23,8 +23,8 @@ import (
 var sqliteFiles embed.FS
 
 // pragmas of every connection. What is answered is on the disk: the spool forgets it then. Pages that retention empties are
-// given back to the file system (auto_vacuum, which counts when the file is made).
-const pragmas = "?_txlock=immediate&_pragma=auto_vacuum(2)&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
+// given back to the file system (auto_vacuum, which counts when the file is made, as page_size does). A batch fits in the cache.
+const pragmas = "?_txlock=immediate&_pragma=page_size(8192)&_pragma=cache_size(-8000)&_pragma=auto_vacuum(2)&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
 
 // purged is how many rows one transaction deletes: writers wait no longer than that takes.
 const purged = 1000
@@ -140,56 +140,6 @@ func (e *sqliteEngine) transact(ctx context.Context, do func(*sql.Tx) error) err
 	return tx.Commit()
 }
 
-// insert leaves out what is there already, so that a batch may come twice.
-func (e *sqliteEngine) insert(ctx context.Context, _ string, b *batch) error {
-	const ignore = ` ON CONFLICT DO NOTHING`
-	err := e.transact(ctx, func(tx *sql.Tx) error {
-		err := insertRows(ctx, tx, attemptsTable(), b.attempts, ignore)
-		if err == nil {
-			err = insertRows(ctx, tx, contentsTable(), b.contents, ignore)
-		}
-		if err == nil {
-			err = insertRows(ctx, tx, feedbackTable(), b.feedback, latest())
-		}
-		if err == nil {
-			err = insertRows(ctx, tx, requestsTable(), b.requests, ignore)
-		}
-		return err
-	})
-	return refusedLite(err)
-}
-
-// latest has feedback replace what was said of the same request before.
-func latest() string {
-	var set []string
-	for _, name := range names(feedbackTable().columns) {
-		set = append(set, quoted(name)+` = excluded.`+quoted(name))
-	}
-	return ` ON CONFLICT (tenant, request, of) DO UPDATE SET ` + strings.Join(set, ", ") + ` WHERE excluded.time >= feedback.time`
-}
-
-func insertRows[R any](ctx context.Context, tx *sql.Tx, t table[R], rows []R, conflict string) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	marks := strings.Repeat(", ?", len(t.columns))[2:]
-	insert, err := tx.PrepareContext(ctx, `INSERT INTO `+t.name+` (`+columnList(t.columns)+`) VALUES (`+marks+`)`+conflict)
-	if err != nil {
-		return err
-	}
-	defer insert.Close()
-	values := make([]any, len(t.columns))
-	for _, r := range rows {
-		for i := range t.columns {
-			values[i] = t.columns[i].one(r)
-		}
-		if _, err := insert.ExecContext(ctx, values...); err != nil {
-			return fmt.Errorf("%s: %w", t.name, err)
-		}
-	}
-	return nil
-}
-
 // columnList names columns as both databases read them: some names are words of SQL.
 func columnList[R any](columns []column[R]) string {
 	quotes := names(columns)
@@ -207,7 +157,7 @@ func (e *sqliteEngine) retain(ctx context.Context) (more bool, err error) {
 		if t.keep <= 0 {
 			continue
 		}
-		n, err := e.purge(ctx, t.name, e.now().Add(-t.keep))
+		n, err := e.purge(ctx, stored(t.name), e.now().Add(-t.keep))
 		if err != nil {
 			return false, err
 		}
@@ -224,13 +174,26 @@ func (e *sqliteEngine) purge(ctx context.Context, table string, before time.Time
 		if err != nil {
 			return err
 		}
-		if n, err = done.RowsAffected(); n == 0 || err != nil {
+		if n, err = done.RowsAffected(); err == nil && n < purged && table == "records" {
+			err = purgeShared(ctx, tx, before)
+		}
+		if n == 0 || err != nil {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `PRAGMA incremental_vacuum`)
 		return err
 	})
 	return n, err
+}
+
+// purgeShared deletes what no record has any more.
+func purgeShared(ctx context.Context, tx *sql.Tx, before time.Time) error {
+	for _, table := range []string{"callers", "ways"} {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM `+table+` WHERE seen < ?`, before.UnixMicro()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // refusedLite marks errors that speak of values.

@@ -53,6 +53,8 @@ type engine interface {
 	apply(ctx context.Context, m migration) error
 	// retain sees to it that what is old goes. It is called again at once when there is more to do.
 	retain(ctx context.Context) (more bool, err error)
+	// remove deletes rows: none if they are not as many as they should be.
+	remove(ctx context.Context, pieces []removal) error
 	close() error
 }
 

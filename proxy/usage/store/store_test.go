@@ -243,6 +243,9 @@ func testHalfWritten(t *testing.T, url string) {
 	}
 	for i, table := range tables {
 		s := opened(t, url+table, Options{})
+		if !s.clickhouse {
+			table = stored(table)
+		}
 		s.rename(t, table, "gone")
 		list := records(1000*i, 50, noon)
 		err := s.Write(t.Context(), "a", list, []*usage.Feedback{opinion(i, table, 1, noon)})

@@ -50,7 +50,7 @@ func TestBadURLs(t *testing.T) {
 	for _, url := range []string{
 		"", "usage.db", "sqlite:", "mysql://u:hunter2@h/x", "hunter2", "clickhouse+ftp://u:hunter2@h/x", "clickhouse://u:hunter2%zz@h:9000/x",
 		"clickhouse://u:hunter2/@h:9000/x", "clickhouse+http://u:hunter2 @h/x", "clickhouse://u:hunter2@h:9000/x?compress=fast", "clickhouse:///x?password=hunter2",
-		"clickhouse+http://u:hunter2@h/x?secure=true",
+		"clickhouse+http://u:hunter2@h/x?secure=true", "clickhouse://u:ab@hunter2#c@h:9000/x",
 	} {
 		s, err := Open(t.Context(), url, Options{})
 		if err == nil {
@@ -136,7 +136,7 @@ func TestRefused(t *testing.T) { both(t, testRefused) }
 
 func testRefused(t *testing.T, url string) {
 	s := opened(t, url, Options{})
-	statement := `CREATE TRIGGER never BEFORE INSERT ON requests WHEN NEW.prompt_tokens < 0 BEGIN SELECT RAISE(ABORT, 'never'); END`
+	statement := `CREATE TRIGGER never BEFORE INSERT ON records WHEN NEW.prompt_tokens < 0 BEGIN SELECT RAISE(ABORT, 'never'); END`
 	if s.clickhouse {
 		statement = `ALTER TABLE requests ADD CONSTRAINT never CHECK prompt_tokens >= 0`
 	}
