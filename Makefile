@@ -14,7 +14,7 @@ test:           ## everything, with the race detector (needs a C compiler; else:
 
 lint:           ## formatting and linters
 	test -z "$$(gofmt -l $$(git ls-files '*.go'))"
-	$(GOLANGCI) run
+	$(GOLANGCI) run --allow-parallel-runners
 
 fuzz:           ## every fuzz target for FUZZ
 	set -e; for p in $$(go list ./...); do for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \

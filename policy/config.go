@@ -18,6 +18,7 @@ type Tenant struct {
 	Guards     []guard.Config  `yaml:"guards,omitempty" jsonschema_description:"what requests and answers are checked for, in order"`
 	Alerts     Alerts          `yaml:"alerts,omitempty"`
 	Timezone   string          `yaml:"timezone,omitempty" jsonschema_description:"where its days and months begin, such as Asia/Shanghai; default that of the limits, or UTC"`
+	LogPrompts bool            `yaml:"log_prompts,omitempty" jsonschema_description:"keep its prompts and answers beside its usage records, personal data masked, for usage.keep.contents; default false"`
 }
 
 // Team is a part of a tenant: all its keys share its limits.

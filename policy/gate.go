@@ -298,6 +298,9 @@ func stranger(cause error) error {
 // Guards are what the tenant's requests and answers are checked by, nil for none.
 func (c *Caller) Guards() *guard.Chain { return c.tenant.guards }
 
+// LogsPrompts tells whether the tenant's prompts and answers are kept, masked.
+func (c *Caller) LogsPrompts() bool { return c.tenant.cfg.LogPrompts }
+
 // May tells whether the caller's role allows something in his own tenant.
 func (c *Caller) May(p Permission) bool { return p != 0 && c.perms.Has(p) }
 

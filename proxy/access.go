@@ -110,9 +110,9 @@ func (a *AccessLog) write(x *exchange, now time.Time) {
 	l.text("outcome", outcomeOf(x.failure))
 	l.trace(x.trail)
 	l.result(x, now.Sub(x.start))
-	if note := x.note(); note.IsObject() {
-		l.text("user", note.Get("user").String())
-		l.text("scene", note.Get("scene").String())
+	if note := x.note(); note.said {
+		l.text("user", note.user)
+		l.text("scene", note.scene)
 	}
 	l = append(l, '}', '\n')
 	s.buf = l

@@ -136,7 +136,7 @@ func (x *exchange) measure(a *policy.Ask) error {
 			}
 		}
 	}
-	if user := x.note().Get("user").String(); user != "" {
+	if user := x.note().user; user != "" {
 		a.User = user
 	}
 	if x.caller.User != "" { // a token's word counts more than the request's
@@ -203,7 +203,8 @@ func (t tariff) dearest(tier string) *usage.Price {
 }
 
 func (g *Gateway) tariff(t *router.Target, model string) (found tariff) {
-	found.price, found.known = g.Prices.Find(t.Provider, g.Providers[t.Provider].Kind(), model)
+	client := g.Providers[t.Provider]
+	found.price, found.known = g.Prices.Find(usage.Place{Provider: t.Provider, Kind: client.Kind(), Region: client.Region()}, model)
 	found.thinks = thinks(model)
 	return found
 }

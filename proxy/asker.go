@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
-	"github.com/tidwall/gjson"
 	"github.com/valyala/fasthttp"
 
 	"jarvis-gateway/proxy/provider"
@@ -74,13 +73,9 @@ func (x *exchange) tellWho(q *router.Query) {
 	c, note := x.caller, x.note()
 	q.Tenant, q.Team, q.Key, q.Role = c.Tenant, c.Team, c.Key, c.Role
 	q.Request = string(x.id)
-	q.Scene = note.Get("scene").String()
-	note.Get("tags").ForEach(func(_, tag gjson.Result) bool {
-		q.Tags = append(q.Tags, tag.String())
-		return true
-	})
+	q.Scene, q.Tags = note.scene, append(q.Tags, note.tags...)
 	if q.User = c.User; q.User == "" {
-		q.User = note.Get("user").String()
+		q.User = note.user
 	}
 	if q.User == "" && x.call.Body != nil {
 		q.User = x.body.User(x.ep.kind)

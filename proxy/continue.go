@@ -67,13 +67,12 @@ func (x *exchange) blames(e *wire.Error) bool {
 // abandon counts the part of the answer that there is, as that of an attempt that came to nothing: who goes on is paid for himself.
 func (x *exchange) abandon(broke *wire.Error) wire.Usage {
 	u := x.usage()
-	m := x.metrics(x.target)
 	if x.resumed == 0 {
-		m.began(x.first, x.traceID())
+		x.metrics(x.target).began(x.first, x.traceID())
 	}
 	x.attempt.Used(u.Prompt, u.CachedPrompt)
 	x.attempt.End(broke)
-	x.waste(m, u)
+	x.waste(u)
 	x.calls[len(x.calls)-1].Result = resultOf(broke)
 	x.tally.came = false
 	x.failed = append(x.failed, step{target: x.target, reason: resultOf(broke), begun: true, tells: telling(broke)})
@@ -145,7 +144,7 @@ func (o *onward) Send(target *router.Target) (router.Took, error) {
 	err = x.ended(target, err)
 	x.first = first // the answer began long ago
 	if whole {
-		x.waste(x.metrics(target), x.completed(reply.Usage))
+		x.waste(x.completed(reply.Usage))
 		reply.Close()
 	}
 	if err != nil {

@@ -42,12 +42,15 @@ var posts = byPath(
 	endpoint{name: "audio.transcriptions", needs: policy.ChatCreate, path: "/audio/transcriptions", form: true},
 	endpoint{name: "audio.translations", needs: policy.ChatCreate, path: "/audio/translations", form: true},
 	endpoint{name: "rerank", prompts: true, needs: policy.ChatCreate, path: "/rerank"},
-	endpoint{name: "feedback", needs: policy.ChatCreate, path: "/feedback", run: (*Gateway).feedback},
 	endpoint{name: "messages", needs: policy.ChatCreate, path: "/messages", kind: wire.Message},
 	endpoint{name: "messages.count_tokens", needs: policy.ChatCreate, path: "/messages/count_tokens", kind: wire.Message, count: true},
 )
 
+// asks tells a call for a model: what was used for it, if only a refusal, is recorded.
+func (e *endpoint) asks() bool { return e != nil && e.path != "" }
+
 var (
+	giveFeedback   = &endpoint{name: "feedback", needs: policy.ChatCreate, run: (*Gateway).feedback}
 	listModels     = &endpoint{name: "models.list", needs: policy.ChatRead, run: (*Gateway).listModels}
 	getModel       = &endpoint{name: "models.get", needs: policy.ChatRead, run: (*Gateway).getModel}
 	getResponse    = &endpoint{name: "responses.get", needs: policy.ChatRead, kind: wire.Response, run: (*Gateway).storedResponse}
@@ -81,8 +84,11 @@ func find(x *exchange) (*endpoint, error) {
 			return getModel, method(h, path, fasthttp.MethodGet)
 		}
 	}
-	if string(path) == "/v1/usage" {
+	switch string(path) {
+	case "/v1/usage":
 		return getUsage, method(h, path, fasthttp.MethodGet)
+	case "/v1/feedback":
+		return giveFeedback, method(h, path, fasthttp.MethodPost)
 	}
 	if rest, ok := bytes.CutPrefix(path, []byte("/v1/responses/")); ok {
 		return findStored(h, path, rest)

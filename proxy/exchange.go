@@ -76,7 +76,7 @@ func (x *exchange) begin(s *Server, ctx *fasthttp.RequestCtx) {
 	x.g, x.ctx, x.start, x.open = s.current.Load(), ctx, time.Now(), true
 	x.ep, x.caller, x.route, x.target, x.failure, x.tail = nil, nil, nil, nil, nil, nil
 	x.asked, x.model, x.tries, x.upstream, x.first, x.sent = "", "", 0, 0, 0, 0
-	x.body, x.call.AnswerAs, x.call.Meter, x.call.MaxTokens, x.call.Prompt = wire.Body{}, nil, nil, 0, 0
+	x.body, x.call.AnswerAs, x.call.Meter, x.call.MaxTokens, x.call.Prompt, x.call.Stream = wire.Body{}, nil, nil, 0, 0, false
 	x.attempt, x.detour, x.resumed = router.Attempt{}, nil, 0
 	x.cost, x.priced, x.lessened, x.vault, x.prompt = nil, false, false, nil, nil
 	x.tally = tally{}
@@ -100,6 +100,9 @@ func (x *exchange) Read(p []byte) (n int, err error) {
 		n, err = x.reply.Stream.Read(p)
 		if x.sent == 0 {
 			x.nameAnswer(p[:n])
+		}
+		if x.heard != nil {
+			x.heard.take(p[:n])
 		}
 		x.sent += int64(n)
 		switch err {
@@ -193,7 +196,7 @@ func (x *exchange) release() {
 	x.reply.Close()
 	x.retire()
 	x.call.Forget()
-	x.recording.end()
+	x.end()
 	x.recording = nil
 	x.ctx, x.call.Body, x.call.Form, x.call.Header = nil, nil, nil, nil
 	x.body, x.asked, x.model = wire.Body{}, "", "" // a connection that idles must not hold the last request
@@ -203,7 +206,11 @@ func (x *exchange) account(now time.Time) {
 	outcome := outcomeOf(x.failure)
 	x.refusedBy(x.failure)
 	if x.target == nil {
-		requests.WithLabelValues(x.endpoint(), tenants.label(x.tenant()), "", "", outcome).Inc()
+		model := ""
+		if x.route != nil {
+			model = x.route.Name
+		}
+		requests.WithLabelValues(x.endpoint(), tenants.label(x.tenant()), model, "", outcome).Inc()
 		if x.failure != nil {
 			refusals.WithLabelValues(x.failure.Reason()).Inc()
 		}
@@ -211,7 +218,7 @@ func (x *exchange) account(now time.Time) {
 	}
 	m := x.metrics(x.target)
 	m.outcome(outcome)
-	m.count(x.tally.answer, x.tally.paid-x.tally.wasted)
+	m.count(x.tally.all(), x.tally.paid) // as in the record: failed attempts under who served in the end
 	trace := x.traceID()
 	m.took(now.Sub(x.start), trace)
 	if x.first > 0 && x.reply.Stream != nil && x.resumed == 0 {
@@ -243,6 +250,7 @@ func (x *exchange) respond(err error) {
 	x.bill(&res.Header)
 	if err == nil {
 		x.remember()
+		x.listen()
 	}
 	switch {
 	case err != nil:

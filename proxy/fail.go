@@ -69,7 +69,7 @@ func outcomeOf(e *wire.Error) string {
 		return outcomeInternal
 	}
 	switch e.Code {
-	case "auth_unavailable", "guard_unavailable", "limits_unavailable", "state_unavailable", "overloaded", "shutting_down", "not_ready":
+	case "auth_unavailable", "guard_unavailable", "limits_unavailable", "state_unavailable", "usage_unavailable", "overloaded", "shutting_down", "not_ready":
 		return outcomeUnavailable
 	}
 	return outcomeProvider

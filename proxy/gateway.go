@@ -12,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"jarvis-gateway/policy"
+	"jarvis-gateway/policy/guard"
 	"jarvis-gateway/proxy/provider"
 	"jarvis-gateway/proxy/trace"
 	"jarvis-gateway/proxy/usage"
@@ -30,13 +31,14 @@ type Gateway struct {
 
 	tariffs []tariff      // by the target's index, of targets with a model of their own
 	metrics []*lazyTarget // by the target's index
+	masks   *guard.Chain  // of what is kept of prompts and answers
 	born    time.Time
 	catalog catalog
 }
 
 // NewGateway puts the parts of one config together.
 func NewGateway(gate *policy.Gate, r *router.Router, providers map[string]*provider.Client, prices *usage.Prices) *Gateway {
-	g := &Gateway{Gate: gate, Router: r, Providers: providers, Prices: prices, born: time.Now(), catalog: catalog{seen: map[string]listing{}}}
+	g := &Gateway{Gate: gate, Router: r, Providers: providers, Prices: prices, born: time.Now(), catalog: catalog{seen: map[string]listing{}}, masks: newMasks()}
 	for _, t := range r.Targets() {
 		g.metrics = append(g.metrics, &lazyTarget{target: t})
 		g.tariffs = append(g.tariffs, g.tariff(t, t.Model))
@@ -300,7 +302,7 @@ func (x *exchange) ended(target *router.Target, err error) error {
 		e := x.fault(err)
 		m.attempt(resultOf(e))
 		x.calling(target, resultOf(e))
-		x.lose(m)
+		x.lose()
 		if e.Key {
 			x.conn.server.log.Error("a provider refuses the gateway's credentials", "provider", target.Provider, "id", string(x.id), "cause", e.Error())
 		}
@@ -321,12 +323,41 @@ func (x *exchange) limit(t router.Timeout) router.Timeout {
 	return t
 }
 
-// note is what a client says of its request in X-Jarvis-Metadata, a JSON object with user, scene and tags; it goes into
-// the access line.
-func (x *exchange) note() gjson.Result {
+// note is what a client says of its request in X-Jarvis-Metadata, a JSON object.
+type note struct {
+	read, said  bool
+	user, scene string
+	tags        []string
+}
+
+// note is read once: access lines, records and routes ask for it.
+func (x *exchange) note() *note {
+	n := &x.remarks
+	if n.read {
+		return n
+	}
+	n.read = true
 	v := x.ctx.Request.Header.PeekCanonical(headerMetadata)
 	if len(v) == 0 || len(v) > 4<<10 || !gjson.ValidBytes(v) {
-		return gjson.Result{}
+		return n
 	}
-	return gjson.ParseBytes(v)
+	object := gjson.ParseBytes(v) // of a copy
+	if n.said = object.IsObject(); !n.said {
+		return n
+	}
+	object.ForEach(func(name, value gjson.Result) bool {
+		switch name.Str {
+		case "user":
+			n.user = value.String()
+		case "scene":
+			n.scene = value.String()
+		case "tags":
+			value.ForEach(func(_, tag gjson.Result) bool {
+				n.tags = append(n.tags, tag.String())
+				return true
+			})
+		}
+		return true
+	})
+	return n
 }

@@ -17,13 +17,13 @@ var Metrics = prometheus.NewRegistry()
 
 var (
 	latency  = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640}
-	requests = newCounter("jarvis_requests_total", "Requests answered, by the call of the API, the tenant, the entry of `models`, the provider that served, and how it ended.", "endpoint", "tenant", "model", "provider", "outcome")
+	requests = newCounter("jarvis_requests_total", "Requests answered, by the call of the API, the tenant, the entry of `models`, the provider that served (none where none was asked), and how it ended.", "endpoint", "tenant", "model", "provider", "outcome")
 	duration = newHistogram("jarvis_request_duration_seconds", "Time from a request's arrival to the last byte of its answer.", "endpoint", "model", "provider")
 	ofTenant = newHistogram("jarvis_tenant_request_duration_seconds", "Time from a request's arrival to the last byte of its answer, by tenant.", "tenant")
 	firstOut = newHistogram("jarvis_first_token_seconds", "Time from a request's arrival to the first content of a streamed answer.", "model", "provider")
 	spent    = newCounter("jarvis_tokens_total", "Tokens by kind; cached, cache_write, reasoning and audio are parts of prompt and completion. Copies of requests to a model that is being tried are no tenant's.", "tenant", "model", "provider", "kind")
-	paid     = newMoney("jarvis_cost_usd_total", "What answers and failed attempts have cost, in US dollars. Copies of requests to a model that is being tried are no tenant's.", "tenant", "model", "provider")
-	unbilled = newCounter("jarvis_usage_estimated_total", "Answers whose provider reported no usage, so that it was estimated.", "model", "provider")
+	paid     = newMoney("jarvis_cost_usd_total", "What answers have cost, in US dollars, with the failed attempts before them, by who served in the end. Copies of requests to a model that is being tried are no tenant's.", "tenant", "model", "provider")
+	unbilled = newCounter("jarvis_usage_estimated_total", "Requests of which a provider reported no usage, of an answer or of a failed attempt, so that it was estimated.", "model", "provider")
 	attempts = newCounter("jarvis_upstream_attempts_total", "Calls to providers, by result: ok, an error code, aborted, or lost where another answered first.", "model", "provider", "result")
 	shortOf  = newCounter("jarvis_limit_refusals_total", "Requests refused because a limit of a tenant was short, by what it counts.", "tenant", "unit")
 	queued   = newHistogram("jarvis_queue_wait_seconds", "Time that requests waited for a limit or for a place at a provider, by what became of that: served, refused, or left with the client.", "result")

@@ -9,11 +9,12 @@ import (
 	"jarvis-gateway/proxy/usage/spool"
 )
 
-// Spool is whose metrics are told; nil as long as there is none.
-var Spool atomic.Pointer[spool.Log]
+// Spool is whose metrics are told, and SpoolOfStream that of records that others are told of; nil as long as there is none.
+var Spool, SpoolOfStream atomic.Pointer[spool.Log]
 
 // spoolMetrics reads it when somebody asks.
 type spoolMetrics struct {
+	log                                        *atomic.Pointer[spool.Log]
 	emitted, delivered, dropped, cut, failures *prometheus.Desc
 	spooled, bytes, oldest                     *prometheus.Desc
 }
@@ -21,6 +22,7 @@ type spoolMetrics struct {
 var _ = func() bool {
 	describe := func(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, nil, nil) }
 	Metrics.MustRegister(spoolMetrics{
+		log:       &Spool,
 		emitted:   describe("jarvis_usage_emitted_total", "Usage records written, and found in the spool at the start: those delivered, dropped and spooled together."),
 		delivered: describe("jarvis_usage_delivered_total", "Usage records that the sink has acknowledged."),
 		dropped:   describe("jarvis_usage_dropped_total", "Usage records lost because the spool was full, or because the sink refuses them for good."),
@@ -30,19 +32,32 @@ var _ = func() bool {
 		bytes:     describe("jarvis_usage_spool_bytes", "Disk that the spool takes."),
 		oldest:    describe("jarvis_usage_oldest_seconds", "How long the oldest record has waited for the sink."),
 	})
+	Metrics.MustRegister(spoolMetrics{
+		log:       &SpoolOfStream,
+		emitted:   describe("jarvis_usage_stream_emitted_total", "Usage records for usage.stream, and found waiting for it at the start: those delivered, dropped and spooled together."),
+		delivered: describe("jarvis_usage_stream_delivered_total", "Usage records that usage.stream has acknowledged."),
+		dropped:   describe("jarvis_usage_stream_dropped_total", "Usage records lost to usage.stream because too many waited, or because it refuses them for good."),
+		failures:  describe("jarvis_usage_stream_delivery_failures_total", "Deliveries to usage.stream that failed and are tried again."),
+		spooled:   describe("jarvis_usage_stream_spooled", "Usage records that wait for usage.stream."),
+		bytes:     describe("jarvis_usage_stream_spool_bytes", "Disk that they take."),
+		oldest:    describe("jarvis_usage_stream_oldest_seconds", "How long the oldest of them has waited."),
+	})
 	return true
 }()
 
 // Describe lists what there is.
 func (m spoolMetrics) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.emitted, m.delivered, m.dropped, m.cut, m.failures, m.spooled, m.bytes, m.oldest} {
+	for _, d := range []*prometheus.Desc{m.emitted, m.delivered, m.dropped, m.failures, m.spooled, m.bytes, m.oldest} {
 		to <- d
+	}
+	if m.cut != nil {
+		to <- m.cut
 	}
 }
 
 // Collect reads it, all at one time.
 func (m spoolMetrics) Collect(to chan<- prometheus.Metric) {
-	log := Spool.Load()
+	log := m.log.Load()
 	if log == nil {
 		return
 	}
@@ -59,7 +74,9 @@ func (m spoolMetrics) Collect(to chan<- prometheus.Metric) {
 	total(m.emitted, s.Emitted)
 	total(m.delivered, s.Delivered)
 	total(m.dropped, s.Dropped)
-	total(m.cut, s.Cut)
+	if m.cut != nil { // nothing of a stream is
+		total(m.cut, s.Cut)
+	}
 	total(m.failures, s.Failures)
 	gauge(m.spooled, float64(s.Spooled))
 	gauge(m.bytes, float64(s.Bytes))

@@ -146,7 +146,7 @@ func TestAccount(t *testing.T) {
 		"jarvis_tokens_total kind=completion " + target:                                    40,
 		"jarvis_tokens_total kind=cached " + target:                                        64,
 		"jarvis_tokens_total kind=reasoning " + target:                                     7,
-		"jarvis_cost_usd_total " + target:                                                  0.0000123,
+		"jarvis_cost_usd_total " + target:                                                  0.000012345,
 	} {
 		if got := read()[name] - before[name]; math.Abs(got-want) > 1e-15 {
 			t.Errorf("%s grew by %v, want %v", name, got, want)

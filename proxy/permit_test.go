@@ -29,6 +29,7 @@ var others = map[string][2]string{
 	"responses.delete":      {"DELETE", "/v1/responses/resp_1"},
 	"responses.cancel":      {"POST", "/v1/responses/resp_1/cancel"},
 	"responses.input_items": {"GET", "/v1/responses/resp_1/input_items"},
+	"feedback":              {"POST", "/v1/feedback"},
 }
 
 // rights is who may do what: every endpoint has its row, with the roles that may use it.

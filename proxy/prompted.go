@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"slices"
@@ -76,10 +77,7 @@ var headerPrompt = []byte("X-Jarvis-Prompt") // the template that was put in fro
 // who asks, for templates that are rolled out.
 func (x *exchange) who() prompt.Who {
 	note := x.note()
-	w := prompt.Who{Tenant: x.caller.Tenant, Scene: note.Get("scene").String(), User: x.caller.User, Request: string(x.id)}
-	if w.User == "" {
-		w.User = note.Get("user").String()
-	}
+	w := prompt.Who{Tenant: x.caller.Tenant, Scene: note.scene, User: cmp.Or(x.caller.User, note.user), Request: string(x.id)}
 	if w.User == "" {
 		w.User = x.body.User(x.ep.kind)
 	}

@@ -136,13 +136,12 @@ func (x *exchange) beaten(target *router.Target, err error) error {
 	if err != nil && !errors.Is(err, provider.ErrAborted) {
 		return x.ended(target, err)
 	}
-	m := x.metrics(target)
-	m.attempt("lost")
+	x.metrics(target).attempt("lost")
 	x.calling(target, "lost")
 	if err != nil {
-		x.lose(m)
+		x.lose()
 	} else if x.billed() {
-		x.waste(m, x.usage())
+		x.waste(x.usage())
 	}
 	x.reply.Close()
 	return router.ErrLost

@@ -59,7 +59,7 @@ func (x *exchange) reckon() {
 }
 
 // lose counts what an attempt has cost that gave no answer.
-func (x *exchange) lose(m *targetMetrics) {
+func (x *exchange) lose() {
 	u, ok := x.call.Wasted()
 	if !ok || !x.billed() {
 		return
@@ -69,7 +69,7 @@ func (x *exchange) lose(m *targetMetrics) {
 		units := x.call.Expected()
 		u.Images, u.Millis, u.Characters = units.Images, units.Millis, units.Characters
 	}
-	x.waste(m, x.completed(u))
+	x.waste(x.completed(u))
 }
 
 // longest is how many tokens the provider may have written at most. A guess from the bytes of half an answer could be more than that.
@@ -85,10 +85,10 @@ func (x *exchange) longest() int64 {
 }
 
 // waste counts what was used for nothing.
-func (x *exchange) waste(m *targetMetrics, u wire.Usage) {
+func (x *exchange) waste(u wire.Usage) {
 	cost := x.cost.Cost(u)
 	x.tally.wasted = x.tally.wasted.Plus(cost)
-	m.count(u, cost)
+	x.wasted(u, cost)
 	if x.tally.lost != nil {
 		u = u.Plus(*x.tally.lost)
 	}

@@ -2,11 +2,12 @@ package proxy
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"time"
 	"unsafe"
-
-	"github.com/tidwall/gjson"
 
 	"jarvis-gateway/proxy/usage"
 	"jarvis-gateway/proxy/usage/spool"
@@ -19,15 +20,17 @@ import (
 
 // recording is what an exchange keeps for its record. A connection that waits for its next request has none.
 type recording struct {
-	uid    usage.UID
-	mark   spool.Mark
-	begun  bool            // mark is that of an intent
-	calls  []usage.Attempt // in order; the last one is that which answered, if one did
-	before *router.Target  // of the last one
-	queued time.Duration   // in line for limits and places
-	failed []step          // attempts that came to nothing
-	flags  []string        // what guards noted
-	space  []byte
+	uid     usage.UID
+	mark    spool.Mark
+	begun   bool            // mark is that of an intent
+	calls   []usage.Attempt // in order; the last one is that which answered, if one did
+	before  *router.Target  // of the last one
+	queued  time.Duration   // in line for limits and places
+	failed  []step          // attempts that came to nothing
+	flags   []string        // what guards noted
+	heard   *hearing        // the answer's stream; nil where nobody wants it kept
+	remarks note
+	space   []byte
 }
 
 var recordings = sync.Pool{New: func() any { return &recording{} }}
@@ -35,7 +38,7 @@ var recordings = sync.Pool{New: func() any { return &recording{} }}
 func newRecording(now time.Time) *recording {
 	r := recordings.Get().(*recording)
 	r.uid, r.mark, r.begun, r.calls, r.before, r.queued = usage.NewUID(now), spool.Mark{}, false, r.calls[:0], nil, 0
-	r.failed, r.flags = r.failed[:0], nil
+	r.failed, r.flags, r.heard, r.remarks = r.failed[:0], nil, nil, note{tags: r.remarks.tags[:0]}
 	return r
 }
 
@@ -44,6 +47,8 @@ func (r *recording) end() {
 	if r != nil && cap(r.space) <= keptSpace {
 		clear(r.calls) // they name what clients asked for
 		clear(r.failed)
+		clear(r.remarks.tags)
+		r.heard = nil
 		recordings.Put(r)
 	}
 }
@@ -92,14 +97,22 @@ func Cut(dst, intent []byte) []byte {
 	return r.AppendTo(dst)
 }
 
-// writeDown writes down how the request ended. Nothing is known of who sends what no key that works came with.
+// writeDown writes down how the request ended. Nothing is known of who sends what no key that works came with. While there is little
+// room, what no provider was asked is left out: a flood of requests that are refused must not push out what has cost something.
 func (x *exchange) writeDown(now time.Time) {
 	log := x.conn.server.spool
-	if log == nil || x.caller == nil || x.asked == "" && x.tries == 0 {
+	if log == nil || x.caller == nil || !x.ep.asks() && x.tries == 0 {
+		return
+	}
+	if !x.begun && log.Pressed() {
+		log.Drop()
 		return
 	}
 	r := x.outline()
 	x.tell(&r, now)
+	if x.caller.LogsPrompts() && !log.Pressed() { // contents are large
+		r.Content = x.content()
+	}
 	x.space = r.AppendTo(x.space[:0])
 	var err error
 	if x.begun {
@@ -108,8 +121,21 @@ func (x *exchange) writeDown(now time.Time) {
 		err = log.Add(x.space)
 	}
 	if err != nil {
-		x.conn.server.log.Error("a request's usage was not recorded", "id", string(x.id), "cause", err.Error())
+		x.conn.server.unrecorded(string(x.id), err, now)
 	}
+}
+
+// unrecorded tells that a record was lost, and why as far as the disk has said: once a second, as it may be all of them.
+func (s *Server) unrecorded(id string, err error, now time.Time) {
+	last := s.lost.Load()
+	if now.Unix() == last || !s.lost.CompareAndSwap(last, now.Unix()) {
+		return
+	}
+	stats := s.spool.Stats()
+	if stats.LastError != nil && !errors.Is(err, stats.LastError) {
+		err = fmt.Errorf("%w: %w", err, stats.LastError)
+	}
+	s.log.Error("a request's usage was not recorded", "id", id, "cause", err.Error(), "dropped", stats.Dropped)
 }
 
 // keptSpace is how much memory is kept for the next request's record.
@@ -119,25 +145,30 @@ const keptSpace = 8 << 10
 func (x *exchange) outline() usage.Record {
 	c := x.caller
 	r := usage.Record{UID: x.uid, Time: x.start, ID: unsafe.String(unsafe.SliceData(x.id), len(x.id)), Tenant: c.Tenant, Team: c.Team, Key: c.Key, User: c.User, Stream: x.call.Stream,
-		Asked: x.asked, Price: x.g.Prices.Version(), Queued: x.queued, In: int64(x.size())}
+		Asked: clip(x.asked), Price: x.g.Prices.Version(), Queued: x.queued, In: int64(x.size())}
 	if x.ep != nil {
 		r.Endpoint = x.ep.name
 	}
 	if x.prompt != nil {
 		r.Prompt = x.prompt.Name + "@" + x.prompt.Version
 	}
-	if note := x.note(); note.IsObject() {
-		r.Scene = note.Get("scene").String()
-		r.User = cmp.Or(r.User, note.Get("user").String())
-		note.Get("tags").ForEach(func(_, tag gjson.Result) bool {
-			r.Tags = append(r.Tags, tag.String())
-			return true
-		})
-	}
+	note := x.note()
+	r.Scene, r.User, r.Tags = note.scene, cmp.Or(r.User, note.user), note.tags
 	if r.User == "" && x.call.Body != nil {
 		r.User = x.body.User(x.ep.kind)
 	}
+	r.User = clip(r.User)
 	return r
+}
+
+// longestName is how much is kept of a name that clients may make as long as they like. A record must fit into the spool.
+const longestName = 512
+
+func clip(name string) string {
+	if len(name) <= longestName {
+		return name
+	}
+	return strings.ToValidUTF8(name[:longestName], "")
 }
 
 // tell adds how the request went.
@@ -183,8 +214,8 @@ func (x *exchange) overhead(now time.Time) time.Duration {
 
 // stopped is why the answer ended.
 func (x *exchange) stopped() string {
-	if x.reply.Stream != nil {
-		return x.call.Stopped()
+	if why := x.call.Stopped(); why != "" || x.reply.Stream != nil {
+		return why
 	}
 	return wire.StopReason(x.ep.kind, x.reply.Body)
 }
@@ -192,19 +223,21 @@ func (x *exchange) stopped() string {
 // calling takes note of a call to a provider that has come to its first content, or to nothing.
 func (x *exchange) calling(t *router.Target, result string) {
 	kind, before := "first", x.before
-	x.before = t
 	switch {
-	case before == nil:
 	case x.first > 0:
 		kind = "continue"
-	case x.call != &x.own:
+	case x.call != &x.own: // it may be told of before the one that it was made beside
 		kind = "hedge"
+	case before == nil:
 	case before.Serves() != t.Serves():
 		kind = "fallback"
 	case before != t:
 		kind = "failover"
 	default:
 		kind = "retry"
+	}
+	if kind != "hedge" {
+		x.before = t
 	}
 	x.calls = append(x.calls, usage.Attempt{Kind: kind, Provider: t.Provider, Model: x.modelOf(t), Replica: x.call.Replica(),
 		Region: x.g.Providers[t.Provider].Region(), Result: result, Begun: x.call.Begun.Sub(x.start), First: time.Since(x.call.Begun)})
@@ -231,6 +264,6 @@ func (s *Server) recordShadow(m *mirror, t *router.Target, used wire.Usage, cost
 	r.Attempts = []usage.Attempt{{Kind: "shadow", Provider: r.Provider, Model: r.Served, Replica: r.Replica, Region: r.Region, Result: outcome,
 		Begun: m.call.Begun.Sub(m.query.Now), First: m.awaited, Usage: used, Cost: cost}}
 	if err := s.spool.Add(r.AppendTo(nil)); err != nil {
-		s.log.Error("a copy's usage was not recorded", "id", r.ID, "cause", err.Error())
+		s.unrecorded(r.ID, err, now)
 	}
 }

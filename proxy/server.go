@@ -28,6 +28,7 @@ type Server struct {
 	state    *state.Store
 	shadows  shadows
 	spool    *spool.Log    // nil: nothing is recorded
+	lost     atomic.Int64  // the second when a lost record was last told of
 	slack    time.Duration // by how much a deadline of a client may come early
 	Ratings  Ratings
 	Usage    UsageView

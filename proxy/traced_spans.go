@@ -73,7 +73,7 @@ func (x *exchange) requestSpan(s *trace.Span, now time.Time) {
 		a.Text("jarvis.tenant", x.caller.Tenant)
 		a.Text("jarvis.team", x.caller.Team)
 		a.Text("jarvis.key", x.caller.Key)
-		a.Text("jarvis.scene", x.note().Get("scene").String())
+		a.Text("jarvis.scene", x.note().scene)
 	}
 	if x.asked != "" && x.route != nil {
 		s.Name = x.operation() + " " + x.asked

@@ -14,7 +14,7 @@ import (
 const paidPrices = `
 gpt-4o: {input: $1/k, output: $1/k, cached: $0.1/k}
 gpt-dear: {input: $10/k, output: $10/k}
-gpt-tiers: {input: $1/k, output: $1/k, flex: {input: $0.5/k, output: $0.5/k}, priority: {input: $2/k, output: $2/k}}
+gpt-tiers: {input: $1/k, output: $1/k, flex: {input: $0.5/k, output: $0.5/k}, priority: {input: $2/k, output: $2/k}, batch: {input: $0.25/k, output: $0.25/k}}
 gpt-each: {input: $0/M, output: $1/k, request: $0.01}
 whisper: {input: $0/M, second: $0.01}
 dall-e: {input: $0/M, image: $0.04}
@@ -205,6 +205,11 @@ func TestServedTier(t *testing.T) {
 		{"chat/completions", "tiers", `,"service_tier":"flex"`, whole(`"flex"`), 0.1},
 		{"chat/completions", "tiers", `,"service_tier":"flex"`, whole(`"default"`), 0.2},
 		{"chat/completions", "tiers", `,"service_tier":"flex"`, whole(`null`), 0.2},
+		{"chat/completions", "tiers", `,"service_tier":"batch"`, whole(`"batch"`), 0.05},
+		{"chat/completions", "tiers", `,"service_tier":"batch"`, whole(`"default"`), 0.2},
+		{"chat/completions", "tiers", `,"service_tier":"batch"`, whole(`null`), 0.2},
+		{"chat/completions", "tiers", `,"stream":true`, stream(`"batch"`), 0.05},
+		{"messages", "claude-tiers", ``, message(`"batch"`), 0.05},
 		{"chat/completions", "tiers", `,"service_tier":"auto"`, whole(`"priority"`), 0.4},
 		{"chat/completions", "tiers", `,"service_tier":"priority"`, whole(`"default"`), 0.2},
 		{"chat/completions", "tiers", `,"service_tier":"priority"`, whole(`null`), 0.4},

@@ -183,12 +183,15 @@ type tenantFields struct {
 	limitFields
 	file   string
 	models []string
+
+	logPrompts bool
 }
 
 func (t *tenantFields) flags(c *cobra.Command) {
 	c.Flags().StringVarP(&t.file, "file", "f", "", "a YAML file with the tenant's fields, as in the configuration; flags come on top")
 	c.Flags().StringSliceVar(&t.models, "models", nil, "the models it may ask for: names, patterns with *, or provider/model")
 	c.Flags().String("priority", "", "1 to 10, for the queue when the gateway is full")
+	c.Flags().BoolVar(&t.logPrompts, "log-prompts", false, "keep its prompts and answers beside its usage records, masked")
 	t.limitFields.flags(c)
 }
 
@@ -205,6 +208,9 @@ func (t *tenantFields) body(c *cobra.Command) (map[string]any, error) {
 		}
 	}
 	setFlagNumber(c, body, "priority")
+	if c.Flags().Changed("log-prompts") {
+		body["log_prompts"] = t.logPrompts
+	}
 	if limits := t.limits(c); limits != nil {
 		if before, ok := body["limits"].(map[string]any); ok {
 			for name, limit := range before {

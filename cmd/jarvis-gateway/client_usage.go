@@ -32,7 +32,7 @@ func usageCommand() *cobra.Command {
 	a.texts(c, "limit", "rows at most (default 100)")
 	f.Bool("desc", true, "the largest first")
 	c.RunE = a.run(func(c *cobra.Command, q url.Values) error { return a.print(c, q) })
-	c.AddCommand(usageForecast(), usageAnomalies(), usageRequests(), usageMigrateCommand())
+	c.AddCommand(usageForecast(), usageAnomalies(), usageRequests(), usageMigrateCommand(), usageExportCommand())
 	return c
 }
 

@@ -102,8 +102,8 @@ TIME                  REQUEST_ID  TENANT     KEY   MODEL  PROVIDER  OUTCOME  PRO
 2026-03-19T10:02:00Z  req_c       acme       main  embed  sim       ok            7           0  $3.00      -  2.5ms
 `},
 		{"usage --by tenant --since 2026-03-19 --where tenant=acme --format csv", `
-tenant,requests,errors,error_rate,interrupted,fallbacks,retries,prompt_tokens,completion_tokens,cached_tokens,cache_write_tokens,reasoning_tokens,estimated,cost_usd,saved_usd,cache_hits,cache_misses,cache_hit_rate,total_p50_ms,total_p95_ms,total_p99_ms,first_token_p50_ms,first_token_p95_ms,feedback,score
-acme,1,0,0,0,0,0,7,0,0,0,0,0,3,0.125,1,0,1,2.5,2.5,2.5,,,0,
+tenant,requests,errors,error_rate,interrupted,client_gone,fallbacks,retries,prompt_tokens,completion_tokens,cached_tokens,cache_write_tokens,reasoning_tokens,estimated,cost_usd,saved_usd,cache_hits,cache_misses,cache_hit_rate,total_p50_ms,total_p95_ms,total_p99_ms,first_token_p50_ms,first_token_p95_ms,feedback,score
+acme,1,0,0,0,0,0,0,7,0,0,0,0,0,3,0.125,1,0,1,2.5,2.5,2.5,,,0,
 `},
 	} {
 		if out, _ := ran(t, append(strings.Fields(try.args), "--until", usageEnds)...); out != strings.TrimPrefix(try.want, "\n") {

@@ -18,7 +18,6 @@ var unsupported = []struct {
 	{at: "stores", keys: words("vectors"), serves: words("embedded")},
 	{at: "stores.on_error", keys: words("vectors")},
 	{at: "models.*", keys: words("cache rag")},
-	{at: "tenants.*", keys: words("log_prompts"), serves: words("false")},
 	{at: "tenants.*", keys: words("models[]"), refuses: words("flow/*")},
 }
 

@@ -33,12 +33,14 @@ var allowed = map[string][]string{
 	"proxy/usage/spool":        nil,
 	"proxy/usage/store":        {"proxy/wire", "proxy/usage", "proxy/usage/store/sqlite", "configs/clickhouse"},
 	"proxy/usage/store/sqlite": nil, // migrations
+	"proxy/usage/export":       {"proxy/wire", "proxy/usage/store"},
+	"proxy/usage/stream":       {"proxy/wire", "proxy/usage", "proxy/usage/store"},
 	"configs/clickhouse":       nil, // migrations
 	// floor 2
 	"proxy":       {"proxy/wire", "proxy/tokens", "proxy/trace", "proxy/dialect", "proxy/state", "router", "router/prompt", "policy", "policy/counter", "policy/guard", "ragplug", "flows", "proxy/provider", "proxy/cache", "proxy/usage", "proxy/usage/spool", "proxy/usage/store"},
 	"proxy/admin": {"proxy/wire", "proxy/tokens", "proxy/state", "router", "router/prompt", "policy", "ragplug", "flows", "proxy/provider", "proxy/cache", "proxy/usage", "proxy/usage/store"},
 	// floor 3
-	"cmd/jarvis-gateway": {"proxy/wire", "proxy/tokens", "proxy/trace", "proxy/dialect", "proxy/state", "router", "router/prompt", "policy", "policy/counter", "ragplug", "flows", "proxy/provider", "proxy/cache", "proxy/usage", "proxy/usage/spool", "proxy/usage/store", "proxy", "proxy/admin"},
+	"cmd/jarvis-gateway": {"proxy/wire", "proxy/tokens", "proxy/trace", "proxy/dialect", "proxy/state", "router", "router/prompt", "policy", "policy/counter", "ragplug", "flows", "proxy/provider", "proxy/cache", "proxy/usage", "proxy/usage/spool", "proxy/usage/store", "proxy/usage/export", "proxy/usage/stream", "proxy", "proxy/admin"},
 }
 
 // drivers may be imported by the package that has their store.
@@ -50,7 +52,11 @@ var drivers = map[string]string{
 	"github.com/redis/go-redis":                 "policy/counter",
 	"github.com/golang-jwt/jwt":                 "policy",
 	"github.com/MicahParks/jwkset":              "policy",
-	"github.com/aws":                            "proxy/provider",
+	"github.com/aws":                            "proxy/provider proxy/usage/export proxy/usage/stream",
+	"github.com/parquet-go":                     "proxy/usage/export",
+	"gocloud.dev":                               "proxy/usage/stream",
+	"github.com/IBM/sarama":                     "proxy/usage/stream",
+	"github.com/rabbitmq":                       "proxy/usage/stream",
 	"github.com/spf13/cobra":                    "cmd/jarvis-gateway",
 	"github.com/Masterminds/semver":             "router/prompt",
 	"go.yaml.in/yaml":                           "cmd/jarvis-gateway",

@@ -184,7 +184,10 @@ func (s *live) open(ctx context.Context) (err error) {
 	if s.proxy, err = proxy.NewServer(s.conf.Server, s.gateway(), s.state, s.records.spool, s.log, s.access); err != nil {
 		return err
 	}
-	s.proxy.Usage = usageView{s.records.store}
+	if s.records.store != nil {
+		s.proxy.Usage = usageView{s.records.store}
+	}
+	s.records.rate(&s.proxy.Ratings, s.log)
 	return nil
 }
 

@@ -30,7 +30,8 @@ func (s *live) admin() *admin.Server {
 		Explain: func(q admin.Question) (router.Explanation, error) { return s.proxy.Explain(ofGateway(q)) },
 		Reload:  func(by string) error { return unplaced(s.again(by)) },
 		InForce: s.inForce, Rollback: s.rollback, Unpin: s.unpin,
-		Usage: s.records.store,
+		Prices: s.proxy.Quotes,
+		Usage:  s.records.store,
 	})
 }
 

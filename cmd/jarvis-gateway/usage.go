@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -17,6 +18,8 @@ import (
 	"jarvis-gateway/proxy/usage"
 	"jarvis-gateway/proxy/usage/spool"
 	"jarvis-gateway/proxy/usage/store"
+	"jarvis-gateway/proxy/usage/stream"
+	"jarvis-gateway/proxy/wire"
 )
 
 // Usage says how records of usage come into their store, and how long they stay there.
@@ -25,6 +28,9 @@ type Usage struct {
 	Max  proxy.Size    `yaml:"max,omitempty" jsonschema_description:"how much they may take of the disk; default 1GiB. When that is used up, stores.on_error.usage decides"`
 	Sync time.Duration `yaml:"sync,omitempty" jsonschema_description:"what a loss of power may cost: the records of so long; 1ns makes every request wait for the disk. The end of the process alone costs none. Default 1s"`
 	Keep UsageKeep     `yaml:"keep,omitempty" jsonschema_description:"how long records stay in the store"`
+
+	Stream       wire.Secret `yaml:"stream,omitempty" jsonschema_description:"who is told of each record once it is stored, at least once: kafka://HOST:9092,HOST:9092/TOPIC, amqps://USER:PASSWORD@HOST/VHOST?exchange=NAME, sqs://HOST/ACCOUNT/QUEUE?region=NAME, or the URL of a webhook. What waits takes as much of the disk as max again; then the oldest goes"`
+	StreamSecret wire.Secret `yaml:"stream_secret,omitempty" jsonschema_description:"signs what a webhook is told, as Standard Webhooks has it: whsec_ and base64; other text, of 16 characters at least, is the key itself"`
 }
 
 // UsageKeep says how long records stay in their store.
@@ -68,6 +74,7 @@ type records struct {
 	spool *spool.Log
 	store *store.Store
 
+	stream  *streamed    // nil: nobody is told
 	orphans []*spool.Log // of processes that are no more
 	temp    string       // a folder that goes with the process, "" for none
 }
@@ -78,7 +85,7 @@ func (s *live) openRecords(ctx context.Context) (r *records, err error) {
 	u, at := s.conf.Usage, s.conf.Stores.Usage
 	if u.Dir != "" {
 		r, err = s.openRecordsIn(ctx, u.Dir, at)
-		if _, chosen := s.conf.places["usage.dir"]; err == nil || chosen || !unwritable(err) {
+		if _, chosen := s.conf.places["usage.dir"]; err == nil || chosen || s.conf.Stores.OnError.Usage == "closed" || !unwritable(err) {
 			return r, err
 		}
 		s.log.Warn("usage records will be lost at the end: set usage.dir and stores.usage to places that can be written", "cause", err.Error())
@@ -124,9 +131,12 @@ func (s *live) openRecordsIn(ctx context.Context, dir, at string) (*records, err
 	} else if len(pending) > 0 {
 		s.log.Warn("usage records wait in the spool until their store has its tables: run jarvis-gateway usage migrate", "pending", len(pending))
 	}
+	if r.stream, err = u.openStream(dir, s.log); err != nil {
+		return nil, errors.Join(err, r.close(ctx))
+	}
 	proxy.Spool.Store(r.spool)
 	for _, log := range append(r.orphans, r.spool) {
-		log.Ship(r.deliver)
+		log.Ship(telling(log, s.log, "stores.usage", r.deliver))
 	}
 	return r, nil
 }
@@ -141,7 +151,7 @@ func (r *records) claim(dir string, o spool.Options) error {
 		o.Dir = dir
 		if n > 1 {
 			o.Dir = fmt.Sprintf("%s-%d", dir, n)
-			if _, err := os.Stat(o.Dir); r.spool != nil && err != nil {
+			if r.spool != nil && !exists(o.Dir) {
 				return nil // there are no more
 			}
 		}
@@ -163,6 +173,29 @@ func (r *records) claim(dir string, o spool.Options) error {
 	return nil
 }
 
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// telling delivers, and has the log say what keeps records from where they go: once a minute, and when it is over.
+func telling(from *spool.Log, log *slog.Logger, to string, deliver spool.Deliver) spool.Deliver {
+	var told time.Time
+	return func(ctx context.Context, token string, batch [][]byte) error {
+		err := deliver(ctx, token, batch)
+		switch {
+		case err != nil && ctx.Err() == nil && time.Since(told) >= time.Minute:
+			told = time.Now()
+			now := from.Stats()
+			log.Warn("usage records do not get on", "to", to, "cause", err.Error(), "spooled", now.Spooled, "dropped", now.Dropped)
+		case err == nil && !told.IsZero():
+			told = time.Time{}
+			log.Info("usage records get on again", "to", to)
+		}
+		return err
+	}
+}
+
 // deliver stores a batch.
 func (r *records) deliver(ctx context.Context, token string, batch [][]byte) error {
 	var requests []*usage.Record
@@ -182,7 +215,10 @@ func (r *records) deliver(ctx context.Context, token string, batch [][]byte) err
 	if errors.Is(err, store.ErrRefused) {
 		return spool.Refused{Err: err}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return r.stream.add(batch)
 }
 
 // close ends both, once the last records are stored, or ctx is done: then they stay in the spool.
@@ -196,11 +232,12 @@ func (r *records) close(ctx context.Context) error {
 			errs = append(errs, log.Close(ctx))
 		}
 	}
+	errs = append(errs, r.stream.close(ctx))
 	if r.store != nil {
 		errs = append(errs, r.store.Close())
 	}
 	if r.temp != "" {
-		errs = append(errs, os.RemoveAll(r.temp))
+		errs = append(errs, os.RemoveAll(r.temp), os.RemoveAll(r.temp+"-stream"))
 	}
 	return errors.Join(errs...)
 }
@@ -221,6 +258,12 @@ func (u *Usage) check(s *Stores) error {
 	}
 	if err := store.Check(s.Usage); err != nil {
 		errs = append(errs, fmt.Errorf("stores.usage: %w", err))
+	}
+	switch _, err := stream.New(u.Stream, u.StreamSecret); {
+	case u.Stream.Reveal() != "" && err != nil:
+		errs = append(errs, fmt.Errorf("usage.stream: %w", err))
+	case u.Stream.Reveal() == "" && u.StreamSecret.Reveal() != "":
+		errs = append(errs, errors.New("usage.stream_secret: it is for stream, which is not set"))
 	}
 	return errors.Join(errs...)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -37,7 +38,11 @@ func first(args []string) string {
 
 func migrateUsage(ctx context.Context, at string, show bool, out io.Writer) error {
 	keep := usageDefaults.Keep
-	if store.Check(at) != nil {
+	err := store.Check(at)
+	if err != nil && strings.Contains(at, "://") { // no file: nothing more is said of what may hold a password
+		return err
+	}
+	if err != nil {
 		conf, err := newSource(at).load()
 		if err != nil {
 			return err

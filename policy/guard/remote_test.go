@@ -42,7 +42,7 @@ func server(t *testing.T, reply func(q question) string) *httptest.Server {
 }
 
 func httpGuard(url, action string) Config {
-	return Config{Kind: "http", Name: "judge", URL: url, Private: true, Secret: "shh", Action: action, On: []string{"request", "answer"}, Timeout: time.Minute}
+	return Config{Kind: "http", Name: "judge", URL: url, Private: true, Secret: "shh", Action: action, On: []string{"request", "answer"}, Timeout: 30 * time.Second}
 }
 
 func TestRemote(t *testing.T) {
@@ -98,7 +98,7 @@ func TestRemoteFails(t *testing.T) {
 		s := server(t, answer)
 		for _, open := range []bool{false, true} {
 			cfg := httpGuard(s.URL, "")
-			if cfg.Timeout = time.Minute; name == "silent" {
+			if cfg.Timeout = 30 * time.Second; name == "silent" {
 				cfg.Timeout = 20 * time.Millisecond
 			}
 			if open {

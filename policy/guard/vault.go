@@ -1,7 +1,10 @@
 package guard
 
 import (
+	"cmp"
 	"hash/fnv"
+	"iter"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,6 +36,24 @@ func (v *Vault) Flags() []string {
 		return nil
 	}
 	return v.flags
+}
+
+// Hidden are the values that were taken out of the request, each with its placeholder, the longest first: for who keeps what was
+// said, of which none of them may be part.
+func (v *Vault) Hidden() iter.Seq2[string, string] {
+	return func(yield func(value, placeholder string) bool) {
+		if v.empty() {
+			return
+		}
+		names := slices.SortedFunc(maps.Keys(v.names), func(a, b string) int {
+			return cmp.Or(cmp.Compare(len(v.names[b]), len(v.names[a])), cmp.Compare(a, b))
+		})
+		for _, name := range names {
+			if !yield(v.names[name], "<"+name+">") {
+				return
+			}
+		}
+	}
 }
 
 // empty tells that there is nothing to put back.

@@ -16,6 +16,7 @@ import (
 
 	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy/state"
+	"jarvis-gateway/proxy/usage"
 	"jarvis-gateway/proxy/usage/store"
 	"jarvis-gateway/proxy/wire"
 	"jarvis-gateway/router"
@@ -54,6 +55,9 @@ type Setup struct {
 	// ErrNotPinned and the store's own.
 	Rollback func(ctx context.Context, version int64, by string) error
 	Unpin    func(ctx context.Context, by string) error
+
+	// Prices are those of the targets behind the models named, or of all targets, and their version.
+	Prices func(models []string) (version string, list []usage.Quote)
 
 	Usage *store.Store // nil: none is kept
 }

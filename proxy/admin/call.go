@@ -62,6 +62,7 @@ func (s *Server) routes() []route {
 		{method: "GET", path: "/rollouts", owner: true, do: listRollouts},
 		{method: "POST", path: "/rollouts/set", owner: true, do: setRollout},
 		{method: "POST", path: "/route/explain", owner: true, do: explainRoute},
+		{method: "GET", path: "/prices", owner: true, do: listPrices},
 		{method: "GET", path: "/usage", do: showUsage},
 		{method: "GET", path: "/usage/forecast", do: forecastUsage},
 		{method: "GET", path: "/usage/anomalies", do: findAnomalies},

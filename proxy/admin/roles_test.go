@@ -42,6 +42,7 @@ POST /pools/undrain                           Y           n            n        
 GET /rollouts                                 Y           n            n         n        n      n       n      -
 POST /rollouts/set                            Y           n            n         n        n      n       n      -
 POST /route/explain                           Y           n            n         n        n      n       n      -
+GET /prices                                   Y           n            n         n        n      n       n      -
 GET /usage                                    Y           y            y         y        y      y       y      -
 GET /usage/forecast                           Y           y            y         y        y      y       y      -
 GET /usage/anomalies                          Y           y            y         y        y      y       y      -

@@ -23,6 +23,7 @@ import (
 
 	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy/state"
+	"jarvis-gateway/proxy/usage"
 	"jarvis-gateway/router"
 )
 
@@ -109,6 +110,17 @@ func newStage(t testing.TB, change ...func(*Setup)) *stage {
 		t.Fatal(err)
 	}
 	s.setup.Router = func() *router.Router { return routes }
+	prices, err := usage.New(usage.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.setup.Prices = func(models []string) (version string, list []usage.Quote) {
+		list = []usage.Quote{}
+		for _, model := range models {
+			list = append(list, prices.Quote(usage.Place{Kind: "openai"}, model))
+		}
+		return prices.Version(), list
+	}
 	s.setup.Explain = func(q Question) (router.Explanation, error) { return explained(routes, q) }
 	pool := router.NewPool(router.PoolConfig{}, time.Now())
 	if err := pool.Set(time.Now(), []string{"http://10.0.0.1:8000", "http://10.0.0.2:8000"}); err != nil {

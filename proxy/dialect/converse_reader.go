@@ -215,14 +215,14 @@ func converseStop(reason string) (Stop, error) {
 // converseUsage reads the tokens. Those of the cache are not in inputTokens.
 func converseUsage(v gjson.Result) wire.Usage {
 	u := wire.Usage{
-		CachedPrompt: max(0, v.Get("cacheReadInputTokens").Int()),
-		CacheWrite:   max(0, v.Get("cacheWriteInputTokens").Int()),
-		Completion:   max(0, v.Get("outputTokens").Int()),
+		CachedPrompt: wire.Tokens(v.Get("cacheReadInputTokens")),
+		CacheWrite:   wire.Tokens(v.Get("cacheWriteInputTokens")),
+		Completion:   wire.Tokens(v.Get("outputTokens")),
 	}
-	u.Prompt = max(0, v.Get("inputTokens").Int()) + u.CachedPrompt + u.CacheWrite
+	u.Prompt = wire.Tokens(v.Get("inputTokens")) + u.CachedPrompt + u.CacheWrite
 	v.Get("cacheDetails").ForEach(func(_, written gjson.Result) bool {
 		if written.Get("ttl").Str == "1h" {
-			u.CacheWrite1h += max(0, written.Get("inputTokens").Int())
+			u.CacheWrite1h += wire.Tokens(written.Get("inputTokens"))
 		}
 		return true
 	})

@@ -21,6 +21,7 @@ import (
 // https://docs.aws.amazon.com/bedrock/latest/APIReference/API_Operations_Amazon_Bedrock_Runtime.html
 type bedrock struct {
 	base        string // where it is when the config does not say
+	region      string
 	bearer      string // a Bedrock API key; "" to sign
 	signer      signer
 	credentials *awsCredentials // nil with a bearer token
@@ -46,9 +47,10 @@ func newBedrock(cfg Config) (*bedrock, error) {
 	switch {
 	case region == "":
 		return nil, errors.New("region: must be set, here, in AWS_REGION or in the profile")
-	case strings.Trim(region, "abcdefghijklmnopqrstuvwxyz0123456789-") != "":
+	case !regional(region):
 		return nil, fmt.Errorf("region: %q is not a region, such as us-east-1", region)
 	}
+	b.region = region
 	b.base = "https://bedrock-runtime." + region + awsDomain(region)
 	if b.bearer == "" {
 		b.signer.service, b.signer.region = "bedrock", region

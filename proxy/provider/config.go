@@ -19,7 +19,7 @@ type Config struct {
 	BaseURL    string            `yaml:"base_url,omitempty" jsonschema_description:"where its API lives, e.g. https://api.openai.com/v1"`
 	APIKey     wire.Secret       `yaml:"api_key,omitempty" jsonschema_description:"the provider's credential; clients never see it"`
 	APIVersion string            `yaml:"api_version,omitempty" jsonschema_description:"azure: the api-version of every call; leave it out for the v1 API"`
-	Region     string            `yaml:"region,omitempty" jsonschema_description:"bedrock: the AWS region; default: AWS_REGION, AWS_DEFAULT_REGION or the profile's"`
+	Region     string            `yaml:"region,omitempty" jsonschema_description:"bedrock: the AWS region; default: AWS_REGION, AWS_DEFAULT_REGION or the profile's. openai, azure: where requests are processed, such as eu, which prices may depend on; default of openai: what base_url says"`
 	Profile    string            `yaml:"profile,omitempty" jsonschema_description:"bedrock: the profile of the AWS configuration files; default: AWS_PROFILE"`
 	Replicas   Replicas          `yaml:"replicas,omitempty" jsonschema_description:"vllm: the base URLs of equal servers, in place of base_url: a list, a file or a name in the DNS"`
 	Headers    map[string]string `yaml:"headers,omitempty" jsonschema_description:"headers added to every call, e.g. OpenAI-Organization"`
@@ -53,8 +53,15 @@ func (cfg Config) bases(k kind) ([]*url.URL, error) {
 	if cfg.APIVersion != "" && cfg.Kind != "azure" {
 		errs = append(errs, errors.New("api_version: only for kind azure"))
 	}
-	if cfg.Kind != "bedrock" && (cfg.Region != "" || cfg.Profile != "" || cfg.FetchURLs) {
-		errs = append(errs, errors.New("region: region, profile and fetch_urls are only for kind bedrock"))
+	if cfg.Kind != "bedrock" && (cfg.Profile != "" || cfg.FetchURLs) {
+		errs = append(errs, errors.New("profile: profile and fetch_urls are only for kind bedrock"))
+	}
+	switch {
+	case cfg.Region == "" || cfg.Kind == "bedrock":
+	case cfg.Kind != "openai" && cfg.Kind != "azure":
+		errs = append(errs, errors.New("region: only for kinds bedrock, openai and azure"))
+	case !regional(cfg.Region):
+		errs = append(errs, fmt.Errorf("region: %q is not a region, such as eu", cfg.Region))
 	}
 	if !slices.Contains([]string{"", "refuse", "drop"}, cfg.Unsupported) {
 		errs = append(errs, fmt.Errorf("unsupported: unknown choice %q (choices: refuse, drop)", cfg.Unsupported))
@@ -90,6 +97,28 @@ func (cfg Config) bases(k kind) ([]*url.URL, error) {
 		bases = append(bases, u)
 	}
 	return bases, errors.Join(errs...)
+}
+
+// regional tells whether a text can be the name of a region.
+func regional(text string) bool {
+	return strings.Trim(text, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}
+
+// region is where a provider other than Bedrock processes requests, as far as that is said: OpenAI has hosts of its regions,
+// such as eu.api.openai.com.
+func (cfg Config) region() string {
+	if cfg.Region != "" || cfg.Kind != "openai" {
+		return cfg.Region
+	}
+	u, err := url.Parse(cfg.BaseURL)
+	if err != nil {
+		return ""
+	}
+	name, ours := strings.CutSuffix(u.Hostname(), ".api.openai.com")
+	if !ours || !regional(name) {
+		return ""
+	}
+	return name
 }
 
 func canonical(name string) string {

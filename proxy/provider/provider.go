@@ -4,6 +4,7 @@ package provider
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -64,6 +65,7 @@ type Client struct {
 	host      *host        // nil where there is a fleet in its place
 	fleet     *fleet       // of kind vllm
 	bedrock   *bedrock     // of kind bedrock
+	region    string       // where requests are processed; "" where that is not said
 	fetcher   *fetcher     // nil: URLs are not fetched
 	hasNative atomic.Bool  // the Responses API has answered
 	noNative  atomic.Int64 // unix nanoseconds until which the Responses API is taken to be missing
@@ -172,9 +174,12 @@ func newClient(name string, cfg Config, prev *Client) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{bedrock: b, Name: name, cfg: cfg, kind: k, secrets: secrets(cfg, bases)}
+	c := &Client{bedrock: b, Name: name, cfg: cfg, kind: k, region: cfg.region(), secrets: secrets(cfg, bases)}
 	if cfg.FetchURLs {
 		c.fetcher = newFetcher(publicWeb)
+	}
+	if b != nil {
+		c.region = b.region
 	}
 	if b != nil && b.bearer != "" {
 		c.secrets = append(c.secrets, []byte(b.bearer))
@@ -269,25 +274,24 @@ func (call *Call) waste(err error) {
 	}
 }
 
-// written is how much of half an answer is the model's, about: what comes from the first text on, and at least something, as the
-// provider had begun to answer.
+// written is how much of half an answer is the model's, about: what comes from the first text on.
 func written(body []byte) int {
 	for _, key := range [...]string{`"content":`, `"text":`} {
 		if at := bytes.Index(body, []byte(key)); at >= 0 {
 			return max(len(body)-at-len(key), 1)
 		}
 	}
-	return min(len(body), 1)
+	return len(body)
 }
 
 // Wasted is what the last attempt has cost though it failed, as far as the provider had reported it: the rest of what is
 // Estimated must be estimated. It is false where it cost nothing.
 func (call *Call) Wasted() (u wire.Usage, ok bool) { return call.wasted, call.wasted != (wire.Usage{}) }
 
-// Stopped is why a stream ended, in wire.StopReason's words; "" as long as it has not.
+// Stopped is why a stream, or an answer that was translated, ended, in wire.StopReason's words; "" as long as it has not.
 func (call *Call) Stopped() string {
 	if call.foreign && call.told != nil {
-		return call.told.why
+		return cmp.Or(call.told.why, call.link.why)
 	}
 	return call.link.why
 }
@@ -300,12 +304,12 @@ func (call *Call) Replica() string {
 	return call.visit.at
 }
 
-// Region is the cloud's, "" for none.
+// Region is where the provider processes requests, "" where that is not said.
 func (c *Client) Region() string {
-	if c == nil || c.bedrock == nil {
+	if c == nil {
 		return ""
 	}
-	return c.bedrock.signer.region
+	return c.region
 }
 
 func (c *Client) try(call *Call, reply *wire.Reply) error {

@@ -288,7 +288,7 @@ func (c *Client) receiveWholeForeign(call *Call, reply *wire.Reply) error {
 	} else {
 		*out = w.Whole((*out)[:0], answer)
 	}
-	reply.Body, reply.Usage = *out, answer.Usage
+	reply.Body, reply.Usage, call.link.why = *out, answer.Usage, stops[answer.Stop]
 	if answer.Usage == (wire.Usage{}) {
 		reply.Usage = wire.Usage{Completion: answer.Size() / lettersPerToken, Estimated: true}
 	}

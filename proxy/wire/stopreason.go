@@ -38,7 +38,7 @@ func responseStop(answer []byte) string {
 // lastText is the text that follows the last of a key in JSON. Inside of a text there is no such key: its quotes are escaped there.
 func lastText(answer []byte, key string) []byte {
 	for end := len(answer); end > 0; {
-		at := bytes.LastIndex(answer[:end], []byte(key))
+		at := lastIndex(answer[:end], []byte(key))
 		if at < 0 {
 			break
 		}
@@ -51,6 +51,22 @@ func lastText(answer []byte, key string) []byte {
 		end = at
 	}
 	return nil
+}
+
+// lastIndex is bytes.LastIndex, which is slow, for what mostly stands near the end.
+func lastIndex(answer, key []byte) int {
+	at := -1
+	for from := max(0, len(answer)-tailLooked); ; from = at + len(key) {
+		i := bytes.Index(answer[from:], key)
+		if i < 0 {
+			break
+		}
+		at = from + i
+	}
+	if at < 0 && len(answer) > tailLooked {
+		return bytes.LastIndex(answer[:len(answer)-tailLooked+len(key)-1], key)
+	}
+	return at
 }
 
 const longestReason = 32

@@ -1,6 +1,7 @@
 package wire_test
 
 import (
+	"strings"
 	"testing"
 
 	"jarvis-gateway/proxy/wire"
@@ -28,6 +29,8 @@ func TestStopReason(t *testing.T) {
 		{wire.Response, `{"type":"response.incomplete","response":{"status":"incomplete","incomplete_details":{"reason":"max_output_tokens"}}}`, "length"},
 		{wire.Response, `{"type":"response.failed","response":{"output":[{"status":"completed"}],"status":"failed"}}`, "failed"},
 		{wire.Plain, `{"finish_reason":"stop"}`, ""},
+		{wire.Chat, `{"choices":[{"finish_reason":"length","message":{"content":"` + strings.Repeat("word ", 1000) + `"}}]}`, "length"},
+		{wire.Chat, `{"choices":[{"finish_reason":"length","message":{"content":"` + strings.Repeat("x", 2<<10-30) + `"}}]}`, "length"}, // on the edge of what is looked at first
 	} {
 		if got := wire.StopReason(row.kind, []byte(row.answer)); got != row.want {
 			t.Errorf("%q, not %q, of %s", got, row.want, row.answer)

@@ -47,19 +47,19 @@ func ReadUsage(object []byte) Usage {
 	gjson.Parse(alias(object)).ForEach(func(k, v gjson.Result) bool {
 		switch k.Str {
 		case "prompt_tokens", "input_tokens":
-			u.Prompt = tokens(v)
+			u.Prompt = Tokens(v)
 		case "completion_tokens", "output_tokens":
-			u.Completion = tokens(v)
+			u.Completion = Tokens(v)
 		case "total_tokens":
-			total = tokens(v)
-		case "prompt_tokens_details", "input_tokens_details":
-			u.CachedPrompt = tokens(v.Get("cached_tokens"))
-			u.CacheWrite = tokens(v.Get("cache_write_tokens"))
-			u.ImageIn = tokens(v.Get("image_tokens"))
-			u.Audio += tokens(v.Get("audio_tokens"))
+			total = Tokens(v)
+		case "prompt_tokens_details", "input_tokens_details", "input_token_details": // the last of transcriptions
+			u.CachedPrompt = Tokens(v.Get("cached_tokens"))
+			u.CacheWrite = Tokens(v.Get("cache_write_tokens"))
+			u.ImageIn = Tokens(v.Get("image_tokens"))
+			u.Audio += Tokens(v.Get("audio_tokens"))
 		case "completion_tokens_details", "output_tokens_details":
-			u.Reasoning = tokens(v.Get("reasoning_tokens"))
-			u.AudioOut = tokens(v.Get("audio_tokens"))
+			u.Reasoning = Tokens(v.Get("reasoning_tokens"))
+			u.AudioOut = Tokens(v.Get("audio_tokens"))
 			u.Audio += u.AudioOut
 		case "seconds": // of a transcription that is paid by its length
 			u.Millis = int64(math.Ceil(min(max(v.Float(), 0), 1e9) * 1000))
@@ -72,8 +72,11 @@ func ReadUsage(object []byte) Usage {
 	return u
 }
 
-// tokens never goes below zero: a provider's bug must not become a refund.
-func tokens(v gjson.Result) int64 { return max(0, v.Int()) }
+// mostTokens is more than any answer has: a provider's bug must not use up all budgets, nor make sums overflow.
+const mostTokens = 1_000_000_000
+
+// Tokens is a number of tokens that a provider tells. It never goes below zero: a provider's bug must not become a refund.
+func Tokens(v gjson.Result) int64 { return min(max(0, v.Int()), mostTokens) }
 
 // FindUsage returns the raw usage object of a JSON answer: the top-level "usage", or that of the response object inside
 // an event of the Responses API. It is nil when there is none or it is null.
@@ -227,17 +230,17 @@ func ReadMessageUsage(object []byte, u *Usage) {
 		}
 		switch k.Str {
 		case "input_tokens":
-			fresh = tokens(v)
+			fresh = Tokens(v)
 		case "cache_read_input_tokens":
-			u.CachedPrompt = tokens(v)
+			u.CachedPrompt = Tokens(v)
 		case "cache_creation_input_tokens":
-			u.CacheWrite = tokens(v)
+			u.CacheWrite = Tokens(v)
 		case "cache_creation":
-			u.CacheWrite1h = tokens(v.Get("ephemeral_1h_input_tokens"))
+			u.CacheWrite1h = Tokens(v.Get("ephemeral_1h_input_tokens"))
 		case "output_tokens":
-			u.Completion = tokens(v)
+			u.Completion = Tokens(v)
 		case "output_tokens_details":
-			u.Reasoning = tokens(v.Get("thinking_tokens"))
+			u.Reasoning = Tokens(v.Get("thinking_tokens"))
 		}
 		return true
 	})

@@ -38,7 +38,7 @@ func readPlainUsage(b []byte) (u Usage, plain bool) {
 			continue
 		}
 		n, end := wholeNumber(b, at)
-		if end == at {
+		if end == at || n > mostTokens {
 			return u, false
 		}
 		u.take(inside, key, n, &total)

@@ -14,7 +14,8 @@ func TestReadUsage(t *testing.T) {
 		`{"completion_tokens":2,"prompt_tokens":7,"prompt_tokens_details":{"cached_tokens":4,"audio_tokens":1},
 		  "completion_tokens_details":{"reasoning_tokens":1,"audio_tokens":2,"accepted_prediction_tokens":9}}`: {Prompt: 7, Completion: 2, CachedPrompt: 4, Reasoning: 1, Audio: 3, AudioOut: 2},
 		`{"input_tokens":7,"input_tokens_details":{"cached_tokens":4,"cache_write_tokens":3},"output_tokens":2,"output_tokens_details":{"reasoning_tokens":1}}`: {Prompt: 7, Completion: 2, CachedPrompt: 4, CacheWrite: 3, Reasoning: 1},
-		`{"prompt_tokens":5,"total_tokens":5}`:             {Prompt: 5},
+		`{"prompt_tokens":5,"total_tokens":5}`: {Prompt: 5},
+		`{"type":"tokens","input_tokens":14,"input_token_details":{"text_tokens":4,"audio_tokens":10},"output_tokens":45,"total_tokens":59}`: {Prompt: 14, Audio: 10, Completion: 45},
 		`{"total_tokens":56}`:                              {Prompt: 56},
 		`{"prompt_tokens":5,"prompt_tokens_details":null}`: {Prompt: 5},
 		`{"prompt_tokens":-5,"completion_tokens":-1}`:      {},
@@ -25,11 +26,18 @@ func TestReadUsage(t *testing.T) {
 		`{"type":"duration","seconds":-1e99}`:              {},
 		`{"seconds":3}`:                                    {Millis: 3000},
 		`{"input_tokens":9,"input_tokens_details":{"text_tokens":2,"image_tokens":7},"output_tokens":1}`: {Prompt: 9, ImageIn: 7, Completion: 1},
+		`{"prompt_tokens":9223372036854775807,"completion_tokens":1e300}`:                                {Prompt: mostTokens, Completion: mostTokens},
+		`{"prompt_tokens":1000000000,"completion_tokens":1000000001}`:                                    {Prompt: mostTokens, Completion: mostTokens},
 		`{}`: {},
 	} {
 		if got := ReadUsage([]byte(object)); got != want {
 			t.Errorf("%s: %+v, want %+v", object, got, want)
 		}
+	}
+	var u Usage
+	ReadMessageUsage([]byte(`{"input_tokens":9223372036854775807,"cache_read_input_tokens":9223372036854775807,"cache_creation_input_tokens":9223372036854775807}`), &u)
+	if u.Prompt != 3*mostTokens {
+		t.Errorf("a bug became %+v", u)
 	}
 	if n := (Usage{Prompt: 7, Completion: 2, Reasoning: 1}).Total(); n != 9 {
 		t.Errorf("total %d", n)

@@ -15,17 +15,20 @@ const (
 	TierStandard
 	TierFlex
 	TierPriority
+	TierBatch
 )
 
 // TierOf reads a tier as providers name it. A word that is not known, or that leaves the choice open, says nothing.
 func TierOf(word string) Tier {
 	switch word {
-	case "default", "standard", "scale", "batch":
+	case "default", "standard", "scale":
 		return TierStandard
 	case "flex":
 		return TierFlex
 	case "priority":
 		return TierPriority
+	case "batch":
+		return TierBatch
 	}
 	return TierUnsaid
 }

@@ -11,6 +11,8 @@ func TestFindTier(t *testing.T) {
 		`{"service_tier" : "priority", "choices":[{"index":0}],"usage":{"x":"a}"}}`:                          TierPriority,
 		`{"choices":[],"service_tier":"default"}`:                                                            TierStandard,
 		`{"choices":[],"service_tier":"scale"}`:                                                              TierStandard,
+		`{"choices":[],"service_tier":"batch"}`:                                                              TierBatch,
+		`{"type":"message","usage":{"output_tokens":1,"service_tier":"batch"}}`:                              TierBatch,
 		`{"choices":[],"service_tier":null}`:                                                                 TierUnsaid,
 		`{"choices":[],"service_tier":"auto"}`:                                                               TierUnsaid,
 		`{"choices":[],"service_tier":5}`:                                                                    TierUnsaid,
@@ -42,7 +44,7 @@ func FuzzFindTier(f *testing.F) {
 	f.Add([]byte(`{"metadata":{"service_tier":"flex"},"service_tier":"default"}`))
 	f.Add([]byte(`{"type":"x","response":{"service_tier":"flex"}}`))
 	f.Fuzz(func(t *testing.T, answer []byte) {
-		if got := FindTier(answer); got > TierPriority {
+		if got := FindTier(answer); got > TierBatch {
 			t.Error(got)
 		}
 	})
