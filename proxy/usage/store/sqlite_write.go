@@ -212,6 +212,18 @@ func further() table[attempt] {
 	return t
 }
 
+func furtherOf(list []filed) (attempts []attempt) {
+	for _, f := range list {
+		if f.only != nil {
+			continue
+		}
+		for i := range f.Attempts {
+			attempts = append(attempts, attempt{f.Record, &f.Attempts[i], i + 1})
+		}
+	}
+	return attempts
+}
+
 // sheet inserts rows into a table, many with one statement.
 type sheet struct {
 	ctx        context.Context
@@ -343,8 +355,7 @@ func (e *sqliteEngine) write(ctx context.Context, b *batch) error {
 func writeRows(ctx context.Context, conn driver.ConnPrepareContext, b *batch, list []filed) error {
 	err := insertRecords(ctx, conn, list)
 	if err == nil {
-		attempts := slices.DeleteFunc(slices.Clone(b.attempts), func(a attempt) bool { return onlyAttempt(a.record) != nil })
-		err = insertRows(ctx, conn, further(), attempts, ignore)
+		err = insertRows(ctx, conn, further(), furtherOf(list), ignore)
 	}
 	if err == nil {
 		err = insertRows(ctx, conn, contentsTable(), b.contents, ignore)

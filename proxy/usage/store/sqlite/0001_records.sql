@@ -1,8 +1,8 @@
 -- The same columns as in configs/clickhouse: requests and attempts are views. Times are microseconds since 1970, money is nano-dollars,
 -- tags are JSON.
 
--- What a request has for itself. What it shares with many others is in callers and ways: a row is a quarter as large then, and is
--- written in a fifth of the time. There are no constraints here: each would be looked at for every row.
+-- What a request has for itself. What it shares with many others is in callers and ways: it takes less than half of the
+-- disk then, and a fifth of the time to write. There are no constraints here: each would be looked at for every row.
 CREATE TABLE records (
     "time"               INTEGER,
     "uid"                TEXT,
