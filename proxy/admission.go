@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidwall/gjson"
 	"github.com/valyala/fasthttp"
 
 	"jarvis-gateway/policy"
@@ -129,6 +130,9 @@ func (x *exchange) measure(a *policy.Ask) error {
 		if kind == wire.Response && x.body.Get("background").Bool() {
 			return wire.Invalid("background", "Responses in the background cannot be counted under a limit on tokens or money. Leave background out.")
 		}
+		if field := x.surcharged(); field != "" {
+			return wire.Invalid(field, "%s: what this costs more is not known, so it cannot be asked under a limit on spending. Leave it out.", field)
+		}
 		if a.Answers {
 			var err error
 			if a.Cap, a.N, err = x.body.Cap(kind); err != nil {
@@ -156,6 +160,20 @@ func (x *exchange) measure(a *policy.Ask) error {
 		}
 	}
 	return err
+}
+
+// surcharged is a field of Anthropic's that makes the answer dearer than the model's price, where money limits the caller.
+// https://docs.anthropic.com/en/docs/about-claude/pricing
+func (x *exchange) surcharged() string {
+	if x.ep.kind != wire.Message || !x.caller.Pays() {
+		return ""
+	}
+	for field, plain := range map[string]string{"speed": "standard", "inference_geo": "global"} {
+		if v := x.body.Get(field); v.Exists() && v.Type != gjson.Null && v.Str != plain {
+			return field
+		}
+	}
+	return ""
 }
 
 // cuttable tells whether a target's answer is a stream that can be ended at any token.

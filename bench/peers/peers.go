@@ -85,10 +85,21 @@ func Rabbit(t testing.TB) (url string) {
 		"RABBITMQ_NODE_PORT="+port, "RABBITMQ_DIST_PORT="+dist, "RABBITMQ_MNESIA_BASE="+dir, "RABBITMQ_LOG_BASE="+dir, "RABBITMQ_PID_FILE="+dir+"/pid",
 		"RABBITMQ_ENABLED_PLUGINS_FILE="+dir+"/plugins", "RABBITMQ_CONFIG_FILE="+dir+"/none",
 		"ERL_EPMD_PORT="+names, "ERL_EPMD_ADDRESS=127.0.0.1")
-	t.Cleanup(func() { _ = exec.Command("epmd", "-port", names, "-kill").Run() }) // it lives on otherwise
+	t.Cleanup(func() { forget(names) })
 	run(t, cmd)
 	answers(t, address)
 	return "amqp://guest:guest@" + address + "/"
+}
+
+// forget ends the daemon that knows the names of a machine's servers. It lives on otherwise, and until it has noticed that the last
+// of them is gone.
+func forget(port string) {
+	for range 100 {
+		if exec.Command("epmd", "-port", port, "-kill").Run() == nil {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
 }
 
 // run starts a program, which ends with the test, and so do those that it starts.
