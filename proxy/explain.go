@@ -38,7 +38,7 @@ func (g *Gateway) Rehearse(q Question) (*Rehearsal, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &exchange{g: g, ctx: ctx, start: time.Now(), caller: caller}
+	x := &exchange{g: g, ctx: ctx, start: time.Now(), caller: caller, recording: &recording{}}
 	if q.User != "" {
 		own := *caller
 		own.User = q.User
