@@ -126,7 +126,7 @@ func TestAwayStoreIsTold(t *testing.T) {
 	if a := g.ask(t, "POST /v1/chat/completions\nAuthorization: Bearer jv-acme-dev-0123456789abcdef\n\n"+`{"model":"chat","messages":[{"role":"user","content":"hi"}]}`); a.status != 200 {
 		t.Fatal(a)
 	}
-	const message = "usage records do not reach their store"
+	const message = "usage records are not delivered"
 	eventually(t, "a line of it", g.logged(message, "connection refused"))
 	eventually(t, "a second try", func() bool { return g.metrics()["jarvis_usage_delivery_failures_total"] >= 2 })
 	told := 0

@@ -187,10 +187,10 @@ func telling(from *spool.Log, log *slog.Logger, to string, deliver spool.Deliver
 		case err != nil && ctx.Err() == nil && time.Since(told) >= time.Minute:
 			told = time.Now()
 			now := from.Stats()
-			log.Warn("usage records do not get on", "to", to, "cause", err.Error(), "spooled", now.Spooled, "dropped", now.Dropped)
+			log.Warn("usage records are not delivered", "to", to, "cause", err.Error(), "spooled", now.Spooled, "dropped", now.Dropped)
 		case err == nil && !told.IsZero():
 			told = time.Time{}
-			log.Info("usage records get on again", "to", to)
+			log.Info("usage records are delivered again", "to", to)
 		}
 		return err
 	}
