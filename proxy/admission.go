@@ -168,9 +168,12 @@ func (x *exchange) surcharged() string {
 	if x.ep.kind != wire.Message || !x.caller.Pays() {
 		return ""
 	}
-	for field, plain := range map[string]string{"speed": "standard", "inference_geo": "global"} {
-		if v := x.body.Get(field); v.Exists() && v.Type != gjson.Null && v.Str != plain {
-			return field
+	for _, f := range [...]struct{ name, mark, plain string }{{"speed", `"speed"`, "standard"}, {"inference_geo", `"inference_geo"`, "global"}} {
+		if !holds(x.body.Raw(), f.mark) { // hardly any request does, and reading costs more than looking
+			continue
+		}
+		if v := x.body.Get(f.name); v.Exists() && v.Type != gjson.Null && v.Str != f.plain {
+			return f.name
 		}
 	}
 	return ""
