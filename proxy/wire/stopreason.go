@@ -13,9 +13,9 @@ import (
 func StopReason(kind Kind, answer []byte) string {
 	switch kind {
 	case Chat, Completion:
-		return stopWord(lastText(answer, `"finish_reason"`))
+		return stopWord(lastText(answer, finishKey))
 	case Message:
-		return stopWord(lastText(answer, `"stop_reason"`))
+		return stopWord(lastText(answer, stopKey))
 	case Response:
 		return responseStop(answer)
 	}
@@ -35,38 +35,20 @@ func responseStop(answer []byte) string {
 	return stopWord([]byte(cmp.Or(word, whole.Get("status").Str)))
 }
 
-// lastText is the text that follows the last of a key in JSON. Inside of a text there is no such key: its quotes are escaped there.
-func lastText(answer []byte, key string) []byte {
+// lastText is the text that follows the last of a key that a text follows.
+func lastText(answer []byte, k key) []byte {
 	for end := len(answer); end > 0; {
-		at := lastIndex(answer[:end], []byte(key))
+		at := k.last(answer[:end])
 		if at < 0 {
 			break
 		}
-		value, found := bytes.CutPrefix(bytes.TrimLeft(answer[at+len(key):], " \t\r\n"), []byte{':'})
-		value = bytes.TrimLeft(value, " \t\r\n")
-		if found && len(value) > 0 && value[0] == '"' {
+		if value := k.value(answer, at); len(value) > 0 && value[0] == '"' {
 			text, _, _ := bytes.Cut(value[1:], []byte{'"'})
 			return text
 		}
 		end = at
 	}
 	return nil
-}
-
-// lastIndex is bytes.LastIndex, which is slow, for what mostly stands near the end.
-func lastIndex(answer, key []byte) int {
-	at := -1
-	for from := max(0, len(answer)-tailLooked); ; from = at + len(key) {
-		i := bytes.Index(answer[from:], key)
-		if i < 0 {
-			break
-		}
-		at = from + i
-	}
-	if at < 0 && len(answer) > tailLooked {
-		return bytes.LastIndex(answer[:len(answer)-tailLooked+len(key)-1], key)
-	}
-	return at
 }
 
 const longestReason = 32

@@ -105,20 +105,14 @@ func HasUsage(answer []byte) bool { return lastUsage(answer) >= 0 }
 // FindLastUsage is FindUsage for a whole answer, where the member nearly always stands near the end: it looks there first,
 // from the back, and has not read the rest.
 func FindLastUsage(answer []byte) []byte {
-	for i := len(answer) - len(usageKey); i > max(0, len(answer)-tailLooked); i-- {
-		if answer[i+1] != 'u' || answer[i] != '"' || answer[i-1] == '\\' || string(answer[i:i+len(usageKey)]) != string(usageKey) {
-			continue
-		}
-		value := bytes.TrimLeft(answer[i+len(usageKey):], " \t\r\n:")
+	if at := usageKey.last(answer); at >= 0 {
+		value := usageKey.value(answer, at)
 		if n := outermost(value); n > 0 {
 			return value[:n]
 		}
-		break
 	}
 	return FindUsage(answer)
 }
-
-const tailLooked = 2 << 10
 
 // outermost returns the length of the object that value begins with, if what follows it ends exactly one object more, so
 // that the value is a member of the outermost; else 0.
@@ -151,18 +145,14 @@ func outermost(value []byte) int {
 
 // lastUsage finds where the value of the last member "usage" begins that is not null, -1 when there is none.
 func lastUsage(answer []byte) int {
-	at := -1
-	for from := 0; ; {
-		i := bytes.Index(answer[from:], usageKey)
-		if i < 0 {
-			return at
-		}
-		from += i + len(usageKey)
-		value := bytes.TrimLeft(answer[from:], " \t\r\n:")
+	last := -1
+	for at := usageKey.index(answer, 0); at >= 0; at = usageKey.index(answer, at+len(usageKey.name)) {
+		value := usageKey.value(answer, at)
 		if len(value) > 0 && value[0] == '{' {
-			at = len(answer) - len(value)
+			last = len(answer) - len(value)
 		}
 	}
+	return last
 }
 
 // closesOne tells whether what follows a member ends exactly one object, so that the member was the outermost's own.
@@ -201,8 +191,6 @@ func stringEnd(b []byte) int {
 	}
 	return -1
 }
-
-var usageKey = []byte(`"usage"`)
 
 // FindMessageUsage returns the raw usage object of an event of Anthropic's Messages API, nil when there is none.
 func FindMessageUsage(event []byte) []byte {

@@ -1,10 +1,6 @@
 package wire
 
-import (
-	"bytes"
-
-	"github.com/tidwall/gjson"
-)
+import "github.com/tidwall/gjson"
 
 // Tier is the service tier that an answer was served in: some have prices of their own.
 type Tier uint8
@@ -37,12 +33,12 @@ func TierOf(word string) Tier {
 // response inside an event of the Responses API, or in Anthropic's usage. What lies deeper may be the client's own, such as
 // metadata.
 func FindTier(answer []byte) Tier {
-	at := bytes.Index(answer, tierKey)
+	at := tierKey.index(answer, 0)
 	if at < 0 {
 		return TierUnsaid
 	}
 	// It mostly stands near the end: then reading from there on is enough.
-	value := bytes.TrimLeft(answer[at+len(tierKey):], " \t\r\n:")
+	value := tierKey.value(answer, at)
 	if len(value) > 0 && value[0] == '"' {
 		if n := stringEnd(value[1:]); n > 0 && closesOne(value[1+n:]) {
 			return TierOf(alias(value[1:n]))
@@ -55,5 +51,3 @@ func FindTier(answer []byte) Tier {
 	}
 	return TierUnsaid
 }
-
-var tierKey = []byte(`"service_tier"`)
