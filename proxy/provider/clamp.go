@@ -7,17 +7,22 @@ import (
 	"jarvis-gateway/proxy/wire"
 )
 
-// capped is the call's body with its bound on the answer lowered to MaxTokens, if it is not as low already.
-func (c *Client) capped(call *Call) (*wire.Body, error) {
+// capped is the call's body with its bound on the answer lowered to MaxTokens, if it is not as low already, and what is still to
+// be added to it for that.
+func (c *Client) capped(call *Call) (*wire.Body, wire.Cap, error) {
 	if call.MaxTokens == 0 || call.Count || call.Kind == wire.Plain {
-		return call.Body, nil
+		return call.Body, wire.Cap{}, nil
+	}
+	name := c.capName(call)
+	if add := call.Body.AddsCap(call.Kind, call.MaxTokens, name); add.Name != "" {
+		return call.Body, add, nil
 	}
 	most, _, err := call.Body.Cap(call.Kind)
 	if err == nil && most > 0 && most <= call.MaxTokens {
-		return call.Body, nil
+		return call.Body, wire.Cap{}, nil
 	}
-	set, err := call.Body.SetCap(call.Kind, call.MaxTokens, c.capName(call))
-	return &set, err
+	set, err := call.Body.SetCap(call.Kind, call.MaxTokens, name)
+	return &set, wire.Cap{}, err
 }
 
 // capName is the field by which a server knows the bound on an answer that has none yet.

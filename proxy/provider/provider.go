@@ -374,11 +374,12 @@ func (c *Client) body(call *Call, req *fasthttp.Request, space *[]byte) (err err
 			return err
 		}
 	case call.Body != nil:
-		b, err := c.capped(call)
+		b, bound, err := c.capped(call)
 		if err != nil {
 			return err
 		}
-		*space = b.AppendEdited((*space)[:0], call.Model, call.Stream && (call.Kind == wire.Chat || call.Kind == wire.Completion))
+		counts := call.Stream && (call.Kind == wire.Chat || call.Kind == wire.Completion)
+		*space = b.AppendEdited((*space)[:0], wire.Edit{Model: call.Model, Usage: counts, Cap: bound})
 		switch call.Kind {
 		case wire.Response:
 			*space = dialect.Unsealed(*space)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 	"unsafe"
@@ -168,24 +169,40 @@ func (b *Body) replacesModel(model string) bool {
 	return model != "" && (b.escaped || b.Model() != model)
 }
 
-// AppendEdited appends the body to dst with the value of model replaced, unless model is "", and if forceUsage is set
-// with stream_options.include_usage set to true. It adds what is missing at the end of its object and changes no other
-// byte.
-func (b *Body) AppendEdited(dst []byte, model string, forceUsage bool) []byte {
-	const most = len(`,"model":"","stream_options":{"include_usage":true}`)
-	dst = slices.Grow(dst, len(b.raw)+len(model)+most)
-	setModel, setUsage, at := b.replacesModel(model), forceUsage && !b.wantUsage, 0
+// Edit is what is changed in a body on its way to a provider.
+type Edit struct {
+	Model string // in place of the body's; "": none
+	Usage bool   // stream_options.include_usage is set
+	Cap   Cap    // added at the end, see AddsCap
+}
+
+// AppendEdited appends the body to dst with an edit. It adds what is missing at the end of its object and changes no other byte.
+func (b *Body) AppendEdited(dst []byte, e Edit) []byte {
+	const most = len(`,"model":"","stream_options":{"include_usage":true},"max_completion_tokens":9223372036854775807`)
+	dst = slices.Grow(dst, len(b.raw)+len(e.Model)+most)
+	setModel, setUsage, at := b.replacesModel(e.Model), e.Usage && !b.wantUsage, 0
 	if setUsage && b.usage.start < b.model.start {
 		dst, at = b.appendUsage(dst, at)
 		setUsage = false
 	}
 	if setModel {
-		dst, at = b.appendModel(dst, at, model)
+		dst, at = b.appendModel(dst, at, e.Model)
 	}
 	if setUsage {
 		dst, at = b.appendUsage(dst, at)
 	}
+	if e.Cap.Name != "" {
+		dst, at = b.appendCap(dst, at, e.Cap)
+	}
 	return append(dst, b.raw[at:]...)
+}
+
+// appendCap is appendModel for a bound on the answer.
+func (b *Body) appendCap(dst []byte, at int, c Cap) ([]byte, int) {
+	end := len(bytes.TrimRight(b.raw[:bytes.LastIndexByte(b.raw, '}')], " \t\r\n")) // behind the last member
+	dst = comma(append(dst, b.raw[at:end]...))
+	dst = append(append(append(dst, '"'), c.Name...), '"', ':')
+	return strconv.AppendInt(dst, c.Tokens, 10), end
 }
 
 // appendModel appends the body from at to the model, and the new model. It returns where the body goes on.

@@ -210,7 +210,7 @@ func FuzzSet(f *testing.F) {
 }
 
 func checkAppend(t *testing.T, b *Body, model string, force bool) {
-	out := b.AppendEdited([]byte("dst"), model, force)
+	out := b.AppendEdited([]byte("dst"), Edit{Model: model, Usage: force})
 	if !bytes.HasPrefix(out, []byte("dst")) {
 		t.Fatalf("dst is lost: %s", out)
 	}

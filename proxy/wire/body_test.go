@@ -309,7 +309,7 @@ func TestAppendEdited(t *testing.T) {
 		{`{"stream_options":{"include_usage":false}}`, "", false, `{"stream_options":{"include_usage":false}}`},
 	} {
 		b := parse(t, c.raw)
-		if got := b.AppendEdited([]byte("before"), c.model, c.force); string(got) != "before"+c.want {
+		if got := b.AppendEdited([]byte("before"), Edit{Model: c.model, Usage: c.force}); string(got) != "before"+c.want {
 			t.Errorf("%s %q %v\n got %s\nwant %s", c.raw, c.model, c.force, got, c.want)
 		}
 		if b.NeedsEdit(c.model, c.force) != (c.raw != c.want) {
@@ -392,7 +392,7 @@ func TestEditsInAnyOrder(t *testing.T) {
 		r.Shuffle(len(members), func(i, k int) { members[i], members[k] = members[k], members[i] })
 		some := members[:r.IntN(len(members)+1)]
 		b := parse(t, "{"+strings.Join(some, ",")+"}")
-		edited := parse(t, string(b.AppendEdited(nil, "b", true)))
+		edited := parse(t, string(b.AppendEdited(nil, Edit{Model: "b", Usage: true})))
 		if edited.Model() != "b" || !edited.IncludeUsage() || edited.Stream() != b.Stream() || edited.NeedsEdit("b", true) {
 			t.Fatalf("%s became %s", b.Raw(), edited.Raw())
 		}
@@ -410,7 +410,7 @@ func TestParseAllocs(t *testing.T) {
 			if b.Model() == "" || !b.NeedsEdit("other", true) {
 				t.Fatal("wrong model")
 			}
-			dst = b.AppendEdited(dst[:0], "other", true)
+			dst = b.AppendEdited(dst[:0], Edit{Model: "other", Usage: true})
 		}); n != 0 {
 			t.Errorf("%v allocations for %.80s", n, raw)
 		}
@@ -477,7 +477,7 @@ func BenchmarkAppendEdited(b *testing.B) {
 			b.ReportAllocs()
 			var dst []byte
 			for b.Loop() {
-				dst = body.AppendEdited(dst[:0], "Qwen/Qwen3-32B", true)
+				dst = body.AppendEdited(dst[:0], Edit{Model: "Qwen/Qwen3-32B", Usage: true})
 			}
 		})
 	}

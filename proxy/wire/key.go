@@ -16,6 +16,8 @@ var (
 	tierKey   = key{[]byte(`"service_tier"`), 8}  // _
 	finishKey = key{[]byte(`"finish_reason"`), 7} // _
 	stopKey   = key{[]byte(`"stop_reason"`), 5}   // _
+
+	minTokensKey = key{[]byte(`"min_tokens"`), 4} // _
 )
 
 // index is where the key stands first in the answer, from a place on; -1 for nowhere.

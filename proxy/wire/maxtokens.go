@@ -127,6 +127,25 @@ func (k Kind) leastCap() int64 {
 	return 1
 }
 
+// Cap is a field that bounds the answer. None has no name.
+type Cap struct {
+	Name   string
+	Tokens int64
+}
+
+// AddsCap is what SetCap would add, where it would change nothing else: an Edit does so for less. Else it is none.
+func (b *Body) AddsCap(kind Kind, tokens int64, absent string) Cap {
+	for _, f := range b.capFields(kind) {
+		if f.at.end > 0 {
+			return Cap{}
+		}
+	}
+	if kind == Message || minTokensKey.index(b.raw, 0) >= 0 {
+		return Cap{} // what must not be more than the bound may have to be lowered with it
+	}
+	return Cap{absent, max(tokens, kind.leastCap())}
+}
+
 // SetCap returns the body with the bound on the answer set: in the fields that are there, or in the one named absent, which
 // for chat depends on the server and else is always the same. A field that is null is not there: a server may know it by
 // name only to refuse it. What must not be more than the bound is lowered with it: vLLM's least length of an answer, and

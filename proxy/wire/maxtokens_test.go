@@ -95,6 +95,7 @@ func TestSetCap(t *testing.T) {
 		if tokens, _, err := set.Cap(c.kind); err != nil || tokens != c.tokens {
 			t.Errorf("%s: reads back as %d, %v", c.body, tokens, err)
 		}
+		addsTheSame(t, &b, c.kind, c.tokens, absent, string(set.Raw()))
 	}
 	b := parsed(t, `{}`)
 	if set, _ := b.SetCap(Chat, 3, "max_tokens"); string(set.Raw()) != `{"max_tokens":3}` {
@@ -102,6 +103,34 @@ func TestSetCap(t *testing.T) {
 	}
 	if set, _ := b.SetCap(Response, 3, "max_output_tokens"); string(set.Raw()) != `{"max_output_tokens":16}` { // OpenAI takes no less
 		t.Errorf("%s", set.Raw())
+	}
+}
+
+// addsTheSame checks that an edit, where it may add the bound, makes of a body what SetCap makes of it.
+func addsTheSame(t *testing.T, b *Body, kind Kind, tokens int64, absent, want string) {
+	t.Helper()
+	bound := b.AddsCap(kind, tokens, absent)
+	if got := string(b.AppendEdited(nil, Edit{Cap: bound})); bound.Name != "" && got != want || bound.Name == "" && got != string(b.Raw()) {
+		t.Errorf("%s: %s, want %s", b.Raw(), got, want)
+	}
+}
+
+func TestAddsCap(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"model":"m"}`:                           `{"model":"n","stream_options":{"include_usage":true},"max_tokens":9}`,
+		` { "stream" : true }` + "\n ":            ` { "stream" : true,"model":"n","stream_options":{"include_usage":true},"max_tokens":9 }` + "\n ",
+		`{ }`:                                     `{"model":"n","stream_options":{"include_usage":true},"max_tokens":9 }`,
+		`{"stream_options":{},"model":"m"}`:       `{"stream_options":{"include_usage":true},"model":"n","max_tokens":9}`,
+		`{"model":"m","max_tokens":null}`:         "",
+		`{"model":"m","max_tokens":12}`:           "",
+		`{"model":"m","min_tokens":1}`:            "",
+		`{"max_completion_tokens":4,"model":"m"}`: "",
+	} {
+		b := parsed(t, body)
+		bound := b.AddsCap(Chat, 9, "max_tokens")
+		if got := string(b.AppendEdited(nil, Edit{Model: "n", Usage: true, Cap: bound})); (bound.Name == "") != (want == "") || want != "" && got != want {
+			t.Errorf("%s: %s, want %s", body, got, want)
+		}
 	}
 }
 
@@ -171,9 +200,10 @@ func FuzzSetCap(f *testing.F) {
 		if err != nil {
 			return // a path through what is no object
 		}
-		if got, _, err := set.Cap(k); err == nil && got != tokens || got > tokens {
+		if got, _, err := set.Cap(k); err == nil && got != max(tokens, k.leastCap()) || got > max(tokens, k.leastCap()) {
 			t.Errorf("%s: %s reads back as %d, %v", raw, set.Raw(), got, err)
 		}
+		addsTheSame(t, &b, k, tokens, []string{"", "max_tokens", "max_tokens", "max_output_tokens", "max_tokens"}[k], string(set.Raw()))
 		if set.Model() != b.Model() || set.Stream() != b.Stream() || set.User(k) != b.User(k) {
 			t.Errorf("%s: %s", raw, set.Raw())
 		}
