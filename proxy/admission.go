@@ -26,16 +26,11 @@ func (x *exchange) admit() error {
 	}
 	last := false
 	for hops := 0; ; hops++ {
-		a := policy.Ask{Model: x.route.Name, Habit: x.route.Name, Last: last || hops == mostDowngrades, Waiting: &x.abort}
-		if x.caller.ByModel() {
-			a.Names = x.names()
+		a, err := x.needs(last || hops == mostDowngrades)
+		if err != nil {
+			return err
 		}
-		if x.caller.Metered() {
-			if err := x.measure(&a); err != nil {
-				return err
-			}
-		}
-		err := x.g.Gate.Admit(x.caller, &a, x.grant)
+		err = x.g.Gate.Admit(x.caller, &a, x.grant)
 		x.queued += x.grant.Waited()
 		if err != nil && x.abort.Fired() {
 			return provider.ErrAborted
@@ -44,16 +39,35 @@ func (x *exchange) admit() error {
 		if !ok {
 			return err
 		}
-		route, model := x.g.Router.Find(lesser.Model)
-		if route == nil || !x.caller.Allows(lesser.Model, route.IsDirect()) {
-			last = true // it is refused as if nothing were said of another model
-			continue
+		if last = !x.lessen(lesser.Model); last {
+			continue // it is refused as if nothing were said of another model
 		}
-		x.route, x.model, x.lesser, x.lessened = route, model, lesser.Model, true
 		if err = x.checkElsewhere(); err != nil {
 			return err
 		}
 	}
+}
+
+// needs is what limits have to know of the request. last: it goes to no lesser model any more.
+func (x *exchange) needs(last bool) (a policy.Ask, err error) {
+	a = policy.Ask{Model: x.route.Name, Habit: x.route.Name, Last: last, Waiting: &x.abort}
+	if x.caller.ByModel() {
+		a.Names = x.names()
+	}
+	if x.caller.Metered() {
+		err = x.measure(&a)
+	}
+	return a, err
+}
+
+// lessen has the request go to a lesser model; it is false where that is not to be.
+func (x *exchange) lessen(name string) bool {
+	route, model := x.g.Router.Find(name)
+	if route == nil || !x.caller.Allows(name, route.IsDirect()) {
+		return false
+	}
+	x.route, x.model, x.lesser, x.lessened = route, model, name, true
+	return true
 }
 
 // limited tells whether limits bound the caller, and makes room for what he holds of them: most connections need none.

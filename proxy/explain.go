@@ -8,6 +8,8 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"jarvis-gateway/policy"
+	"jarvis-gateway/policy/guard"
 	"jarvis-gateway/proxy/wire"
 	"jarvis-gateway/router"
 )
@@ -76,14 +78,35 @@ func (r *Rehearsal) Cost(t *router.Target, u wire.Usage) (wire.Money, bool) {
 	return found.price.Cost(u), true
 }
 
-// Explain tells what would become of a request, as things are now. Guards, which may change it, and limits are left out.
-func (g *Gateway) Explain(q Question) (e router.Explanation, err error) {
+// Explained is what would become of a request. What is asked of limits and guards is as of now, and leaves no trace.
+type Explained struct {
+	router.Explanation
+	Admission policy.Preview  `json:"admission"`
+	Guards    []guard.Finding `json:"guards"` // those that look at requests
+}
+
+// Explain tells what would become of a request, as things are now.
+func (g *Gateway) Explain(q Question) (e Explained, err error) {
 	r, err := g.Rehearse(q)
 	if err != nil {
 		return e, err
 	}
 	x := r.x
-	e, err = g.Router.Explain(x.route, x.Query, x.follow)
+	var short []string
+	e.Guards = []guard.Finding{}
+	e.Explanation, err = g.Router.Explain(x.route, x.Query, func(to *router.Route, d router.Detour) (*router.Route, error) {
+		if err := x.follow(to, d); err != nil {
+			return to, err
+		}
+		e.Admission, short, err = x.foresee()
+		return x.route, err
+	})
+	if n := len(e.Branches); n > 0 && e.Branches[n-1].Kind == "limit" {
+		e.Branches[n-1].Why = "there is too little left of " + strings.Join(short, ", and then of ")
+	}
+	if err == nil && x.call.Body != nil {
+		e.Guards = x.caller.Guards().Explain(x.body.Raw(), x.ep.kind)
+	}
 	if e.Asked = x.asked; x.prompt != nil {
 		e.Prompt = x.prompt.Name + "@" + x.prompt.Version
 	}
@@ -91,7 +114,7 @@ func (g *Gateway) Explain(q Question) (e router.Explanation, err error) {
 }
 
 // Explain is that of the Gateway in force.
-func (s *Server) Explain(q Question) (router.Explanation, error) { return s.current.Load().Explain(q) }
+func (s *Server) Explain(q Question) (Explained, error) { return s.current.Load().Explain(q) }
 
 // follow takes the request to the model that would serve it, and to the template that it would get.
 func (x *exchange) follow(to *router.Route, d router.Detour) error {
@@ -100,6 +123,31 @@ func (x *exchange) follow(to *router.Route, d router.Detour) error {
 	}
 	x.query.Known = 0 // all of it may be otherwise now
 	return x.prompted()
+}
+
+// foresee is admit, but that nothing is held. short are the limits that led to another model.
+func (x *exchange) foresee() (p policy.Preview, short []string, err error) {
+	last := false
+	for hops := 0; ; hops++ {
+		a, err := x.needs(last || hops == mostDowngrades)
+		if err != nil {
+			p = policy.Preview{Limits: []policy.LimitStand{}}
+			p.Refuse(err)
+			return p, short, nil
+		}
+		p = x.g.Gate.Preview(x.caller, &a)
+		if p.Verdict != policy.Downgraded {
+			return p, short, nil
+		}
+		if last = !x.lessen(p.Model); last {
+			continue
+		}
+		if err = x.checkElsewhere(); err != nil {
+			return p, short, err
+		}
+		short = append(short, p.By)
+		x.query.Known = 0
+	}
 }
 
 // request is the question as it would arrive.

@@ -16,7 +16,7 @@ import (
 	"jarvis-gateway/router"
 )
 
-// This file asks a second target beside one that is slow.
+// This file asks a second target beside one that is slow, or another replica of the same one.
 
 var hedges = newCounter("jarvis_hedges_total", "Requests whose first target was slow, by what became of the second: won, lost, or none where nobody else was to be asked.", "model", "result")
 
@@ -28,6 +28,7 @@ type race struct {
 	done   chan struct{} // the timer's function has ended
 	spare  func() *router.Target
 	on     bool                    // the first attempt is under way
+	first  *provider.Call          // of it
 	winner atomic.Int32            // whose answer counts: that of the first to have content
 	header *fasthttp.RequestHeader // the client's, for the choice of the second target
 	won    bool                    // the second one's answer is the request's
@@ -185,6 +186,10 @@ func (r *race) begin(after time.Duration, spare func() *router.Target) {
 	if r.x.call.Meter != nil {
 		r.x.call.Meter = r
 	}
+	r.first = r.x.call
+	if r.x.g.Providers[r.x.target.Provider].Pool() != nil {
+		r.first.Visible()
+	}
 	_ = r.x.ctx.Request.Header.Cookie("") // what the header puts off until then would be done by both
 	r.spare, r.on, r.rival = spare, true, nil
 	r.winner.Store(0)
@@ -232,7 +237,8 @@ func (r *race) end() {
 		}
 		r.x.abort.Resume()
 	}
-	r.spare, r.header, r.rival = nil, nil, nil
+	r.first.Rejoin()
+	r.spare, r.header, r.rival, r.first = nil, nil, nil, nil
 }
 
 // claim makes an attempt the one that answers, unless the other one is.
@@ -310,6 +316,10 @@ func (r *race) engage(s *rival) bool {
 		if r.claim(challenger) {
 			x.store(call, w)
 		}
+	}
+	call.Model = x.modelOf(s.target)
+	if s.target == x.target && !x.g.Providers[s.target.Provider].Elsewhere(call, x.call) {
+		return false
 	}
 	if s.call = call; x.billed() && !r.afford(s) {
 		return false

@@ -34,7 +34,7 @@ type Facts struct {
 
 // Branch is something that may lead a request to another model.
 type Branch struct {
-	Kind  string `json:"kind"` // rule, rollout, shadow or degrade
+	Kind  string `json:"kind"` // rule, rollout, shadow, degrade or limit
 	From  string `json:"from"`
 	To    string `json:"to"`
 	Taken bool   `json:"taken"`
@@ -83,14 +83,19 @@ type ExplainedReplica struct {
 	Chosen  bool    `json:"chosen"`
 }
 
-// Explain tells what Resolve and Do would do with a request for the route. ask is Asker.Query; turned is told of the route that
-// serves before its targets are looked at.
-func (r *Router) Explain(route *Route, ask func(Needs) *Query, turned func(*Route, Detour) error) (e Explanation, err error) {
+// Explain tells what Resolve and Do would do with a request for the route. ask is Asker.Query; turned is told of the route that is to
+// serve, and says which one does, before its targets are looked at.
+func (r *Router) Explain(route *Route, ask func(Needs) *Query, turned func(*Route, Detour) (*Route, error)) (e Explanation, err error) {
 	now := time.Now()
 	const all = NeedsModel | NeedsWho | NeedsBody | NeedsPrice | NeedsPrefix | NeedsSpent
 	serves, detour, branches := r.explainBranches(route, ask(all), now)
-	if err := turned(serves, detour); err != nil {
+	last, err := turned(serves, detour)
+	if err != nil {
 		return e, err
+	}
+	if last != serves {
+		branches = append(branches, Branch{Kind: "limit", From: serves.Name, To: last.Name, Taken: true, Why: "a limit is short, and says that the request goes to this model then"})
+		serves = last
 	}
 	q := ask(all)
 	e = Explanation{Branches: branches, Request: factsOf(q)}

@@ -28,7 +28,7 @@ func (r *Route) explain(q *Query, fallback bool, now time.Time) ExplainedRoute {
 		}
 		return e
 	}
-	if h := r.hedge; h != nil {
+	if h := r.hedge; h != nil && (asks(e.Targets) > 1 || r.Targets[first].crowd.several(now)) {
 		e.Hedges = h.extra.saved.Load() / whole
 		if after := h.after(r.Targets[first].Track(q.model()), q, now); after > 0 {
 			e.Hedge = after.Round(time.Millisecond).String()
@@ -37,6 +37,14 @@ func (r *Route) explain(q *Query, fallback bool, now time.Time) ExplainedRoute {
 		}
 	}
 	return e
+}
+
+// asks counts the targets that may be asked.
+func asks(targets []ExplainedTarget) (n int) {
+	for i := range targets {
+		n += count(targets[i].Order > 0)
+	}
+	return n
 }
 
 // rank puts the targets that are fit in the order in which they are asked, as far as it does not depend on chance, and says

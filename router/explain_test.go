@@ -28,7 +28,7 @@ func explanation(t *testing.T, r *Router, model string, q Query) Explanation {
 	if q.Price == nil {
 		q.Price = func(t *Target) int64 { return map[string]int64{"a": 300, "b": 100, "c": -1}[t.Provider] }
 	}
-	e, err := r.Explain(route, func(Needs) *Query { return &q }, func(*Route, Detour) error { return nil })
+	e, err := r.Explain(route, func(Needs) *Query { return &q }, func(to *Route, _ Detour) (*Route, error) { return to, nil })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package router
 
 import (
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -48,10 +49,10 @@ func (h *hedge) after(t *Track, q *Query, now time.Time) time.Duration {
 	return h.cfg.After.Time
 }
 
-// race asks a target, and another one beside it if it is slow. It returns the target whose answer or failure counts, with its
+// race asks a target, and another one beside it if it is slow, or, where there is none, the same at another of its servers. It returns the target whose answer or failure counts, with its
 // attempt in o; also is the other one's bit.
 func (o *outing) race(r *Route, first *Target, asked uint64, after time.Duration) (winner *Target, also uint64, err error) {
-	d := duel{query: o.query, r: r, asked: asked}
+	d := duel{query: o.query, r: r, first: first, asked: asked}
 	defer d.abandon()
 	begun := time.Now()
 	f := o.asker.Race(first, after, d.spare)
@@ -59,6 +60,7 @@ func (o *outing) race(r *Route, first *Target, asked uint64, after time.Duration
 	if f.Second == nil {
 		return first, 0, o.note(&o.attempt, begun, f.FirstTook, f.FirstErr)
 	}
+	o.again = o.again || f.Second == first // at another of its servers
 	if errors.Is(f.FirstErr, ErrLost) {
 		o.attempt.track.took(o.now, o.now.Sub(f.FirstTook.since(begun)), f.OtherTook.Whole) // it would have taken longer still
 	}
@@ -78,6 +80,7 @@ func (o *outing) race(r *Route, first *Target, asked uint64, after time.Duration
 type duel struct {
 	query   *Query
 	r       *Route
+	first   *Target
 	asked   uint64
 	bit     uint64  // of the second target
 	attempt Attempt // the second one,
@@ -86,14 +89,19 @@ type duel struct {
 	noted   bool // or has ended
 }
 
-// spare chooses the second target, as long as not too many are asked.
+// spare chooses the second target, as long as not too many are asked. It is the first one itself where that has other servers and
+// nobody else is left: the Asker knows where the first attempt is, and makes the second elsewhere.
 func (d *duel) spare() *Target {
 	now := time.Now()
-	i := d.r.choose(d.query, d.asked, now)
-	if i < 0 || !d.r.hedge.extra.take() {
+	t, i := d.first, slices.Index(d.r.Targets, d.first)
+	if other := d.r.choose(d.query, d.asked, now); other >= 0 {
+		t, i = d.r.Targets[other], other
+	} else if !t.crowd.several(now) || t.unfit(d.query, now) != "" {
 		return nil
 	}
-	t := d.r.Targets[i]
+	if !d.r.hedge.extra.take() {
+		return nil
+	}
 	if d.attempt, d.entered = t.Track(d.query.model()).enter(); !d.entered {
 		d.r.hedge.extra.giveBack()
 		return nil

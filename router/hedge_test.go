@@ -168,3 +168,57 @@ func TestHedgeAfter(t *testing.T) {
 		t.Errorf("%d times of the second", n)
 	}
 }
+
+// A pool that is the only target is asked again elsewhere, as long as more than one of its replicas is fit.
+func TestHedgeWithinAPool(t *testing.T) {
+	pool := NewPool(PoolConfig{}, time.Now())
+	if err := pool.Set(time.Now(), []string{"http://a", "http://b"}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := New(Setup{Models: map[string]Model{"chat": {Hedge: Hedge{After: After{Time: time.Millisecond}, MaxExtra: 0.5}, Targets: []TargetConfig{{Provider: "gpu", Model: "m"}}}},
+		Providers: []string{"gpu"}, Pools: map[string]*Pool{"gpu": pool}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	route, _ := r.Find("chat")
+	only := route.Targets[0]
+	overloaded := &wire.Error{Status: 503, Failover: true}
+
+	s := &racer{won: true, errs: [2]error{ErrLost, nil}}
+	target, attempt, err := route.Do(s)
+	if target != only || err != nil || s.spared != only || s.running != [2]int64{2, 2} {
+		t.Errorf("%v, spared %v, %v in flight", err, s.spared, s.running)
+	}
+	attempt.End(nil)
+
+	s = &racer{errs: [2]error{overloaded, overloaded}}
+	if _, _, err = route.Do(s); err != error(overloaded) || len(s.asked) != 1 {
+		t.Errorf("%v, asked %d times after both failed", err, len(s.asked))
+	}
+
+	pool.Replicas()[0].Drain(time.Now(), true)
+	only.crowd.lookedAt.Store(0)
+	s = &racer{}
+	if _, attempt, err = route.Do(s); err != nil || s.spared != nil {
+		t.Errorf("%v, spared %v, with one replica left", err, s.spared)
+	}
+	attempt.End(nil)
+	if n := only.Track("").inFlight.Load(); n != 0 {
+		t.Errorf("%d in flight", n)
+	}
+
+	pool.Replicas()[0].Drain(time.Now(), false)
+	only.crowd.lookedAt.Store(0)
+	extra := 0
+	for range 1000 {
+		s = &racer{errs: [2]error{nil, ErrLost}}
+		if _, attempt, err = route.Do(s); err != nil {
+			t.Fatal(err)
+		}
+		attempt.End(nil)
+		extra += count(s.spared != nil)
+	}
+	if extra < 490 || extra > 500+saving/whole {
+		t.Errorf("%d of 1000 hedged, of 50%% that may be", extra)
+	}
+}

@@ -137,11 +137,15 @@ func (p *Pool) Set(now time.Time, addresses []string) error {
 		}
 		list = append(list, p.join(t, old, address, warm))
 	}
+	stay := len(list)
 	for _, r := range old {
 		if !slices.Contains(list, r) {
-			r.gone.Store(true)
 			list = append(list, r)
 		}
+	}
+	p.publish(list) // or for a moment there might be nobody to choose
+	for _, r := range list[stay:] {
+		r.gone.Store(true)
 	}
 	p.publish(list)
 	p.pardon(t)

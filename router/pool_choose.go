@@ -81,7 +81,16 @@ type choice struct {
 
 // Choose returns the replica that should have the request, nil and the reason when none is fit. It changes nothing: Begin does.
 func (p *Pool) Choose(now time.Time, q *PoolQuery) (*Replica, Why) {
-	c := choice{p: p, set: p.set.Load(), t: p.clock(now), q: *q}
+	for {
+		set := p.set.Load()
+		if r, why := p.chooseOf(set, now, q); r != nil || p.set.Load() == set {
+			return r, why
+		} // those that it looked at have left meanwhile
+	}
+}
+
+func (p *Pool) chooseOf(set *poolSet, now time.Time, q *PoolQuery) (*Replica, Why) {
+	c := choice{p: p, set: set, t: p.clock(now), q: *q}
 	if q.ByPrefix && len(q.Prefix) > 0 {
 		return c.byPrefix()
 	}

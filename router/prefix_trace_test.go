@@ -250,7 +250,9 @@ func addresses(n int) []string {
 // The bar: at least 90 % of what one cache as large as all together would hold, work and requests within 1.25 of the mean. With
 // 8,000 blocks a replica and more, of what an endless cache would hold, which is harder. Consistent hashing by the first block
 // hits as often as the ideal here, as no two conversations of the trace share it and nobody is ever moved: its hits cannot be
-// beaten by more than chance, and must be met within 2 points. It pays with its balance and with long waits, and with all its
+// beaten by more than chance, and must be met within 2 points, or within half a point where replicas tell how large their caches are,
+// as vLLM does. (The mean of twelve rings: 23.3, 37.0, 52.7, 62.8 and 64.0 % from 1,000 to 16,000 blocks; ours: 23.4, 37.4, 52.9, 62.7
+// and 63.9 %.) Above the ideal there is only luck: who has no cache for all would have to know which prompts come again. It pays with its balance and with long waits, and with all its
 // balance as soon as prompts begin alike. At 8,000 tokens a second the replicas are overloaded.
 func TestPrefixOnTrace(t *testing.T) {
 	trace := readTrace(t)
@@ -278,7 +280,7 @@ func TestPrefixOnTrace(t *testing.T) {
 			least := row("least_loaded", byLoad)
 			row("pool, least_loaded", func(seed uint64) chooser { return byPool(t, n, router.PoolConfig{Seed: seed}, false) })
 			ours := row("pool, prefix", func(seed uint64) chooser { return byPool(t, n, router.PoolConfig{Seed: seed}, true) })
-			row("same, cache told", func(seed uint64) chooser {
+			told := row("same, cache told", func(seed uint64) chooser {
 				return byPool(t, n, router.PoolConfig{Seed: seed, CacheBlocks: room}, true)
 			})
 			at := fmt.Sprintf("%d blocks, %.0f tok/s: ", room, prefill)
@@ -290,6 +292,9 @@ func TestPrefixOnTrace(t *testing.T) {
 			}
 			if ours.hit < ring.hit-0.02 || ours.work >= ring.work || ours.p95 >= ring.p95 {
 				t.Errorf("%s%+v is not better than consistent hashing, %+v", at, ours, ring)
+			}
+			if told.hit < ring.hit-0.005 || told.work >= ring.work || told.p95 >= ring.p95 {
+				t.Errorf("%s%+v, with the caches' sizes known, is not better than consistent hashing, %+v", at, told, ring)
 			}
 			if ours.hit < 1.5*least.hit || ours.p95 >= least.p95 {
 				t.Errorf("%s%+v is not better than least_loaded, %+v", at, ours, least)

@@ -18,8 +18,8 @@ type Asker interface {
 	// left, any other.
 	Send(target *Target) (Took, error)
 	// Race is Send for a target that may be slow: after a time, the one that spare chooses is asked too. spare may be called from
-	// another goroutine, once, and returns nil where there is none. When Race returns neither is being asked any more, but for the
-	// one whose answer counts.
+	// another goroutine, once, and returns nil where there is none; where it returns the first target again, that is asked at another
+	// of its servers. When Race returns neither is being asked any more, but for the one whose answer counts.
 	Race(target *Target, after time.Duration, spare func() *Target) Finish
 	// Wait returns ErrLeft when the client left meanwhile, and at once ErrHurried where the client does not wait that long.
 	Wait(d time.Duration) error

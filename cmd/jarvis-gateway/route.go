@@ -38,9 +38,10 @@ type routing struct {
 
 const aboutRoute = `Tell what becomes of requests, without sending any.
 
-With --explain it shows for one request, read from a file or from standard input, which model and which targets would be asked,
-in which order, and why. It asks a gateway that runs, through its private port (server.admin), or builds a configuration (-c)
-by itself, whose targets are then all fresh. Limits and guards are left out.
+With --explain it shows for one request, read from a file or from standard input, whether the limits of who asks let it in now,
+what his guards would do with it, which model and which targets would be asked, in which order, and why. It asks a gateway that
+runs, through its private port (server.admin), or builds a configuration (-c) by itself, whose targets and limits are then all
+fresh. Nothing is held or counted, and guards that ask a server of yours do not.
 
 With --replay it runs a trace against a configuration (-c) by a clock of its own, and shows what each target would get. A trace
 is lines of JSON with at (seconds), model, tenant, key, user, prompt_tokens or body, completion_tokens, hash_ids and stream; also
@@ -220,8 +221,11 @@ func printExplanation(out io.Writer, e gjson.Result) error {
 			return err
 		}
 	}
+	if err := printAdmission(out, e); err != nil {
+		return err
+	}
 	for _, route := range e.Get("routes").Array() {
-		if err := printExplainedRoute(out, route); err != nil {
+		if err := printExplainedRoute(out, route, stopped(e)); err != nil {
 			return err
 		}
 	}
@@ -257,10 +261,13 @@ func contents(q gjson.Result, prompt string) string {
 	return text + fmt.Sprintf("; %.3g%% of the tightest budget is spent", 100*q.Get("spent").Float())
 }
 
-func printExplainedRoute(out io.Writer, r gjson.Result) error {
+func printExplainedRoute(out io.Writer, r gjson.Result, stopped bool) error {
 	what := "\nIt is served by "
-	if r.Get("fallback").Bool() {
+	switch {
+	case r.Get("fallback").Bool():
 		what = "\nIf none of these answers, by "
+	case stopped:
+		what = "\nIf it came so far, it would be served by "
 	}
 	fmt.Fprintf(out, "%s%s, pick: %s%s:\n", what, oneLine(r.Get("model").String()), r.Get("pick").String(), moreAttempts(r))
 	if why := r.Get("refused").String(); why != "" {

@@ -41,6 +41,9 @@ func TestRouteExplains(t *testing.T) {
 		"rollout":  {hello, []string{"--key", "acme/main", "--user", "hugo", "--header", `X-Jarvis-Metadata:{"scene":"beta"}`}},
 		"prefix":   {long, []string{"--key", "acme/main", "--model", "llama"}},
 		"in-turn":  {hello, []string{"--key", "acme/main", "--model", "shared"}},
+		"limits":   {strings.Replace(hello, "hello", "mail ann@example.com", 1), []string{"--key", "bounded/main", "--model", "shared"}},
+		"refused":  {strings.Replace(long, "whose", strings.Repeat("phoenix ", 1000), 1), []string{"--key", "bounded/main", "--model", "shared"}},
+		"lesser":   {long, []string{"--key", "bounded/lesser", "--model", "shared"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, out := explain(t, row.request, append(row.args, "-c", routeConfig)...)
@@ -68,7 +71,7 @@ func TestRouteMistakes(t *testing.T) {
 	}{
 		"one of --explain and --replay":          {hello, []string{"--replay", "x", "-c", routeConfig}},
 		"not a JSON object":                      {`[]`, []string{"-c", routeConfig}},
-		"tenant: needed, as there are 2":         {hello, []string{"-c", routeConfig}},
+		"tenant: needed, as there are 3":         {hello, []string{"-c", routeConfig}},
 		`There is no key "other"`:                {hello, []string{"-c", routeConfig, "--key", "acme/other"}},
 		`There is no tenant "none"`:              {hello, []string{"-c", routeConfig, "--tenant", "none"}},
 		"--key is one of acme":                   {hello, []string{"-c", routeConfig, "--tenant", "golden", "--key", "acme/main"}},

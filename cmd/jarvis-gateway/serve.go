@@ -175,6 +175,7 @@ func (s *live) open(ctx context.Context) (err error) {
 	}
 	s.directory = dir
 	s.parts.watch(s.log)
+	s.parts.found()
 	s.recall(ctx, s.parts.router)
 	s.heed(ctx, s.parts.router)
 	s.keep("start")

@@ -27,7 +27,10 @@ func (s *live) admin() *admin.Server {
 		Config:  s.printed,
 		Router:  s.router,
 		Pools:   s.pools,
-		Explain: func(q admin.Question) (router.Explanation, error) { return s.proxy.Explain(ofGateway(q)) },
+		Explain: func(q admin.Question) (admin.Explained, error) {
+			e, err := s.proxy.Explain(ofGateway(q))
+			return admin.Explained(e), err
+		},
 		Reload:  func(by string) error { return unplaced(s.again(by)) },
 		InForce: s.inForce, Rollback: s.rollback, Unpin: s.unpin,
 		Prices: s.proxy.Quotes,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"time"
 
 	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy"
@@ -40,6 +41,17 @@ func (p *parts) watch(log *slog.Logger) {
 	proxy.Pools.Store(&pools)
 	for _, c := range p.clients {
 		c.Watch(log)
+	}
+}
+
+// firstLook is how long the start waits for names in the DNS: who asks before they are found waits for them, too.
+const firstLook = 2 * time.Second
+
+// found waits until it is known who is in the pools.
+func (p *parts) found() {
+	begun := time.Now()
+	for _, c := range p.clients {
+		c.Found(firstLook - time.Since(begun))
 	}
 }
 

@@ -47,7 +47,7 @@ type Setup struct {
 	Router func() *router.Router          // the one in force
 	Pools  func() map[string]*router.Pool // the replicas of the providers that have any
 	// Explain tells what would become of a request, without sending it. An error that a client may know is a *wire.Error.
-	Explain func(Question) (router.Explanation, error)
+	Explain func(Question) (Explained, error)
 
 	// InForce is the hash of the version of the configuration that is in force, and the pin that made it so, if one did.
 	InForce func() (sha256 string, pin state.Pin)

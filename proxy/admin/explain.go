@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 
+	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy/wire"
 	"jarvis-gateway/router"
 )
@@ -24,10 +25,17 @@ type Question struct {
 // maxQuestion is larger than other bodies, as it has a whole request in it.
 const maxQuestion = 32 << 20
 
+// Explained is what would become of it.
+type Explained struct {
+	router.Explanation
+	Admission policy.Preview   `json:"admission"`
+	Guards    []policy.Finding `json:"guards"` // those that look at requests
+}
+
 // explanation is the answer.
 type explanation struct {
 	Object string `json:"object"`
-	router.Explanation
+	Explained
 }
 
 // explainRoute tells what would become of a request, as this process sees things.

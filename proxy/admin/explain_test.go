@@ -6,18 +6,20 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy/wire"
 	"jarvis-gateway/router"
 )
 
 // explained stands for the gateway: it knows a request by its model alone.
-func explained(r *router.Router, q Question) (router.Explanation, error) {
+func explained(r *router.Router, q Question) (Explained, error) {
 	route, _ := r.Find(gjson.GetBytes(q.Body, "model").Str)
 	if route == nil {
-		return router.Explanation{}, wire.Invalid("model", "There is no such model.")
+		return Explained{}, wire.Invalid("model", "There is no such model.")
 	}
 	asked := router.Query{Tenant: q.Tenant, Key: q.Key, User: q.User, Price: func(*router.Target) int64 { return 1000 }}
-	return r.Explain(route, func(router.Needs) *router.Query { return &asked }, func(*router.Route, router.Detour) error { return nil })
+	e, err := r.Explain(route, func(router.Needs) *router.Query { return &asked }, func(to *router.Route, _ router.Detour) (*router.Route, error) { return to, nil })
+	return Explained{Explanation: e, Admission: policy.Preview{Verdict: policy.Admitted, Limits: []policy.LimitStand{}}, Guards: []policy.Finding{{At: "guards[0]", Guard: "pii", Kind: "pii", Does: "nothing"}}}, err
 }
 
 func TestExplainRoute(t *testing.T) {

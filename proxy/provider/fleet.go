@@ -1,10 +1,12 @@
 package provider
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"net/url"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,7 +77,7 @@ func (f *fleet) begin(bases []*url.URL, prev *Client) error {
 		}
 	}
 	if r.File != "" {
-		if _, err := f.watched.find(); err != nil {
+		if _, err := f.watched.find(context.Background()); err != nil {
 			return err
 		}
 	}
@@ -98,11 +100,9 @@ func plain(list []string) []place {
 	return places
 }
 
-// reach makes the hosts be those of the places, and keeps those that are known. What is left of the others ends with its last
-// call.
+// reach adds the hosts of the places to those that are known. The others stay until part: the pool may still choose them.
 func (f *fleet) reach(places []place) error {
-	hosts, bases := map[string]*host{}, []*url.URL{}
-	known := *f.hosts.Load()
+	hosts, bases := maps.Clone(*f.hosts.Load()), []*url.URL{}
 	for _, p := range places {
 		base, err := baseURL(p.base)
 		if err != nil {
@@ -112,8 +112,7 @@ func (f *fleet) reach(places []place) error {
 		if named, err := baseURL(p.address); err == nil {
 			bases = append(bases, named)
 		}
-		if h := known[p.address]; h != nil {
-			hosts[p.address] = h
+		if hosts[p.address] != nil {
 			continue
 		}
 		h, err := newHost(base, f.client.cfg)
@@ -125,16 +124,26 @@ func (f *fleet) reach(places []place) error {
 		}
 		hosts[p.address] = h
 	}
-	for address, h := range known {
-		if hosts[address] == nil {
-			f.watched.leaving = append(f.watched.leaving, h)
-		}
-	}
 	hide := secrets(f.client.cfg, bases)
 	f.hidden.Store(&hide)
 	f.hosts.Store(&hosts)
 	f.placed.Store(&places)
 	return nil
+}
+
+// part leaves only the hosts of the places, once the pool knows who has left. What is left of the others ends with its last call.
+func (f *fleet) part() {
+	hosts := map[string]*host{}
+	known := *f.hosts.Load()
+	for _, p := range *f.placed.Load() {
+		hosts[p.address] = known[p.address]
+	}
+	for address, h := range known {
+		if hosts[address] == nil {
+			f.watched.leaving = append(f.watched.leaving, h)
+		}
+	}
+	f.hosts.Store(&hosts)
 }
 
 // close ends the watch and the idle connections.
@@ -158,6 +167,9 @@ type visit struct {
 	ending router.Ending // of the answer, once its connection is given back
 	stream bool          // then the answer ends with its connection
 	place  Place
+
+	where  atomic.Pointer[router.Replica] // where the call is, or was last, for one that is made beside it
+	beside atomic.Pointer[visit]          // of that one: the replica where it is is left alone
 }
 
 // Place is what a call holds of what a provider has room for. It is given back when the answer has ended.
@@ -187,6 +199,15 @@ func (call *Call) leave(how router.Ending) {
 	}
 }
 
+// avoid has the replica left alone where the call beside this one is.
+func (v *visit) avoid() {
+	if other := v.beside.Load(); other != nil {
+		if r := other.where.Load(); r != nil && !slices.Contains(v.query.Tried, r) {
+			v.query.Tried = append(v.query.Tried, r)
+		}
+	}
+}
+
 // ended is told that the answer's connection was given back, in order or not.
 func (v *visit) ended(how router.Ending, call *Call) {
 	if v.ending = how; v.stream {
@@ -207,12 +228,16 @@ func (f *fleet) try(call *Call, reply *wire.Reply) error {
 	before := v.spent
 	for time.Since(call.Begun) < call.Timeout.Total {
 		now := time.Now()
+		v.avoid()
 		r, _ := f.pool.Choose(now, &v.query)
 		if r == nil {
 			r, _ = f.pool.Resort(now, &v.query)
 		}
 		if r == nil && before > 0 { // those that failed earlier are better than none
 			v.query.Tried, before = v.tried[:copy(v.tried[:], v.query.Tried[before:])], 0
+			continue
+		}
+		if r == nil && f.wait(call) {
 			continue
 		}
 		if r == nil && last == nil {
@@ -227,11 +252,15 @@ func (f *fleet) try(call *Call, reply *wire.Reply) error {
 		if heir := f.heir.Load(); h == nil && heir != nil {
 			return heir.try(call, reply)
 		}
+		if h == nil && f.wait(call) {
+			continue
+		}
 		if h == nil {
 			last = none() // it has just left
 			continue
 		}
 		v.turn, v.at = r.Begin(now, &v.query), r.Address
+		v.where.Store(r)
 		if last = f.visit(h, call, reply); last == nil || !unreached(last) || call.Abort.Fired() {
 			return last
 		}
@@ -240,6 +269,12 @@ func (f *fleet) try(call *Call, reply *wire.Reply) error {
 		last = none()
 	}
 	return last
+}
+
+// wait has a call wait where it is not known yet who is there. It is false where that is known, as far as it can be.
+func (f *fleet) wait(call *Call) bool {
+	left := call.Timeout.Total - time.Since(call.Begun)
+	return f.watched.from.DNS != "" && f.watched.await(min(left, dnsWait))
 }
 
 // visit asks one replica.

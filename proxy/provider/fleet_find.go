@@ -40,12 +40,12 @@ type finder struct {
 }
 
 // find looks again. changed is false where nothing is new.
-func (f *finder) find() (changed bool, err error) {
+func (f *finder) find(ctx context.Context) (changed bool, err error) {
 	var places []place
 	if f.from.File != "" {
 		places, err = f.read()
 	} else {
-		places, err = f.resolve()
+		places, err = f.resolve(ctx)
 	}
 	f.failed = err != nil
 	if err != nil || slices.Equal(places, f.found) {
@@ -91,12 +91,12 @@ func (f *finder) read() ([]place, error) {
 }
 
 // resolve asks the DNS: each address is a replica.
-func (f *finder) resolve() ([]place, error) {
+func (f *finder) resolve(ctx context.Context) ([]place, error) {
 	base, err := baseURL(f.from.DNS)
 	if err != nil {
 		return nil, fmt.Errorf("replicas.dns: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), dnsWait)
+	ctx, cancel := context.WithTimeout(ctx, dnsWait)
 	defer cancel()
 	if strings.HasPrefix(base.Hostname(), "_") {
 		return f.services(ctx, base)

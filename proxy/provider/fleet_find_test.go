@@ -37,7 +37,7 @@ func (n *names) LookupSRV(context.Context, string, string, string) (string, []*n
 func TestFindInTheDNS(t *testing.T) {
 	dns := &names{addresses: []string{"10.0.0.2", "10.0.0.1", "::ffff:10.0.0.1", "fd00::1"}}
 	f := &finder{from: Replicas{DNS: "https://vllm.internal/v1"}, names: dns}
-	changed, err := f.find()
+	changed, err := f.find(t.Context())
 	want := []place{
 		{"https://10.0.0.1:443/v1", "https://vllm.internal/v1", "10.0.0.1:443"},
 		{"https://10.0.0.2:443/v1", "https://vllm.internal/v1", "10.0.0.2:443"},
@@ -47,24 +47,24 @@ func TestFindInTheDNS(t *testing.T) {
 		t.Fatalf("%v %v %v", changed, err, f.found)
 	}
 	dns.addresses = []string{"fd00::1", "10.0.0.1", "10.0.0.2"}
-	if changed, err := f.find(); changed || err != nil {
+	if changed, err := f.find(t.Context()); changed || err != nil {
 		t.Errorf("in another order: %v %v", changed, err)
 	}
 	for _, broken := range []names{{err: errors.New("timeout")}, {}} {
 		*dns = broken
-		if changed, err := f.find(); changed || err == nil || len(f.found) != 3 {
+		if changed, err := f.find(t.Context()); changed || err == nil || len(f.found) != 3 {
 			t.Errorf("%v %v %v", changed, err, f.found)
 		}
 	}
 	dns.err, dns.addresses = nil, []string{"10.0.0.9"}
-	if changed, err := f.find(); !changed || err != nil || len(f.found) != 1 {
+	if changed, err := f.find(t.Context()); !changed || err != nil || len(f.found) != 1 {
 		t.Errorf("%v %v %v", changed, err, f.found)
 	}
 }
 
 func TestFindServices(t *testing.T) {
 	f := &finder{from: Replicas{DNS: "http://_llm._tcp.internal"}, names: &names{services: []*net.SRV{{Target: "b.internal.", Port: 8001}, {Target: "a.internal.", Port: 8000}}}}
-	_, err := f.find()
+	_, err := f.find(t.Context())
 	want := []place{{"http://a.internal:8000", "http://a.internal:8000", ""}, {"http://b.internal:8001", "http://b.internal:8001", ""}}
 	if err != nil || !reflect.DeepEqual(f.found, want) {
 		t.Errorf("%v %v", f.found, err)

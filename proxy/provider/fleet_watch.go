@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -57,9 +58,11 @@ type watch struct {
 	leaving []*host // whose last connections are to be closed
 	despair bool    // nobody is fit, by the probes
 
-	stop chan struct{}
-	done chan struct{} // a replica has been asked
-	wg   sync.WaitGroup
+	ctx    context.Context // ends with the watch
+	cancel context.CancelFunc
+	looked chan struct{} // closed when it was found out for the first time who is there, or was tried
+	done   chan struct{} // a replica has been asked
+	wg     sync.WaitGroup
 }
 
 // checkup is what is due for one replica.
@@ -76,8 +79,9 @@ type checkup struct {
 
 func (w *watch) init(f *fleet) {
 	cfg := f.client.cfg
-	w.fleet, w.stop, w.checks = f, make(chan struct{}), map[*router.Replica]*checkup{}
-	w.done = make(chan struct{}, 1)
+	w.fleet, w.checks = f, map[*router.Replica]*checkup{}
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	w.looked, w.done = make(chan struct{}), make(chan struct{}, 1)
 	w.finder = finder{from: cfg.Replicas, names: net.DefaultResolver}
 	w.health, w.ask = cfg.Probe.Path, cfg.Probe.Timeout
 	if w.health == "" {
@@ -103,20 +107,31 @@ func (w *watch) addresses() []string {
 	return list
 }
 
-// Watch begins to look after the provider's replicas, once; Close ends it. A client that is only checked is not watched.
+// Watch begins to look after the provider's replicas, once; Close ends it. A client that is only checked is not watched. It waits
+// for nobody: a name in the DNS is looked up by and by, and calls that come before that is done wait for it.
 func (c *Client) Watch(log *slog.Logger) {
 	if c.fleet != nil {
 		c.fleet.watching.Do(func() { c.fleet.watched.begin(log.With("provider", c.Name)) })
 	}
 }
 
+// Found waits until it is known who the provider's replicas are, for so long at most.
+func (c *Client) Found(limit time.Duration) {
+	if c.fleet != nil && c.fleet.watched.from.DNS != "" {
+		c.fleet.watched.await(limit)
+	}
+}
+
 func (w *watch) begin(log *slog.Logger) {
 	w.log = log
-	if w.finds() {
+	if w.from.File != "" {
 		w.look(time.Now())
 	}
 	w.inherit()
 	w.set()
+	if w.from.DNS == "" {
+		close(w.looked)
+	}
 	w.wg.Add(1)
 	go w.run()
 }
@@ -133,17 +148,13 @@ func (w *watch) inherit() {
 
 func (w *watch) close() {
 	w.fleet.watching.Do(func() {}) // or it might begin now
-	select {
-	case <-w.stop:
-		return
-	default:
-		close(w.stop)
-	}
+	w.cancel()
 	w.wg.Wait()
 }
 
 func (w *watch) run() {
 	defer w.wg.Done()
+	defer w.known()
 	defer func() {
 		for _, c := range w.checks {
 			c.abort.Fire()
@@ -153,7 +164,7 @@ func (w *watch) run() {
 	defer timer.Stop()
 	for {
 		select {
-		case <-w.stop:
+		case <-w.ctx.Done():
 			return
 		case <-timer.C:
 		case <-w.done:
@@ -162,6 +173,7 @@ func (w *watch) run() {
 		if w.finds() && !now.Before(w.due) && w.look(now) {
 			w.set()
 		}
+		w.known()
 		next := w.round(now)
 		w.tell(now)
 		w.sweep()
@@ -169,12 +181,37 @@ func (w *watch) run() {
 	}
 }
 
+// known tells those who wait for it that it is known who is there, as far as it can be.
+func (w *watch) known() {
+	select {
+	case <-w.looked:
+	default:
+		close(w.looked)
+	}
+}
+
+// await waits until it is known who is there, for so long at most. It is false where there was nothing to wait for.
+func (w *watch) await(limit time.Duration) bool {
+	select {
+	case <-w.looked:
+		return false
+	default:
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-w.looked:
+	case <-timer.C:
+	}
+	return true
+}
+
 // look looks who is there, and says once when that fails.
 func (w *watch) look(now time.Time) (changed bool) {
 	w.due = now.Add(jittered(w.every()))
 	failed := w.failed
-	changed, err := w.find()
-	if err != nil && !failed {
+	changed, err := w.find(w.ctx)
+	if err != nil && !failed && w.ctx.Err() == nil {
 		w.log.Warn("the list of replicas cannot be read; the last one goes on", "replicas", len(w.found), "cause", err.Error())
 	}
 	return changed
@@ -196,6 +233,7 @@ func (w *watch) set() {
 	if err := w.fleet.pool.Set(time.Now(), w.addresses()); err != nil {
 		w.log.Warn("some replicas are not used", "cause", err.Error())
 	}
+	w.fleet.part()
 	if w.finds() {
 		w.log.Info("replicas", "list", w.addresses())
 	}

@@ -229,6 +229,7 @@ func (c *Client) Do(call *Call, reply *wire.Reply) error {
 	}
 	if call.visit != nil {
 		call.visit.at = ""
+		call.visit.where.Store(nil)
 	}
 	err := c.do(call, reply)
 	if call.visit != nil && !call.visit.stream {

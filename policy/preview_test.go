@@ -1,0 +1,90 @@
+package policy
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"jarvis-gateway/proxy/wire"
+)
+
+func previewing(t *testing.T) (*Gate, *Caller) {
+	t.Helper()
+	g := limiting(t, map[string]Tenant{"acme": {
+		Limits: Limits{Concurrency: 2, Tokens: []Rate{{Amount: 1000, Per: "d"}}},
+		Keys:   []Key{{Name: "a", Key: keyA, Limits: Limits{Requests: []Rate{{Amount: 3, Per: "m"}}}}},
+	}}, Limits{})
+	return g, identify(t, g, keyA)
+}
+
+// A preview says what Admit does right after it, and looking any number of times changes nothing.
+func TestPreview(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, c := previewing(t)
+		ask := Ask{Model: "chat", Habit: "chat", Prompt: 100, Answers: true, Cap: 100}
+		var held []*Grant
+		for i := range 4 {
+			var p Preview
+			for range 5 {
+				p = g.Preview(c, &ask)
+			}
+			grant := &Grant{}
+			err := g.Admit(c, &ask, grant)
+			if (p.Verdict == Admitted) != (err == nil) || len(p.Limits) != 3 {
+				t.Fatalf("%d: %+v, and then %v", i, p, err)
+			}
+			var told *wire.Error
+			if errors.As(err, &told) && (p.Why != told.Message || p.Status != told.Status || p.Code != told.Code || p.RetryMS != told.Retry.Milliseconds()) {
+				t.Errorf("%d: %+v, and then %v", i, p, told)
+			}
+			if err == nil {
+				held = append(held, grant)
+			}
+			if i == 2 { // two are under way: no place is left
+				if p.By != "tenant acme, concurrency 2" || !p.Limits[1].Short && !p.Limits[2].Short {
+					t.Errorf("%+v", p)
+				}
+				settle(held[0])
+				held = held[1:]
+			}
+		}
+		p := g.Preview(c, &ask)
+		if at := p.Limits[0]; p.Verdict != Refused || at.Scope != "key a" || at.Limit != "requests 3/m" || at.Of != 3 || at.Used != 3 || at.Free != 0 || at.Needs != 1 || !at.Short || at.RetryMS <= 0 || p.RetryMS != at.RetryMS {
+			t.Errorf("%+v", p)
+		}
+		time.Sleep(time.Duration(p.RetryMS+1) * time.Millisecond)
+		for _, grant := range held {
+			settle(grant)
+		}
+		if p = g.Preview(c, &ask); p.Verdict != Admitted {
+			t.Errorf("once the time has passed: %+v", p)
+		}
+	})
+}
+
+// Who waits in line, or would be sent to another model, is told so; who has no limits is let in.
+func TestPreviewOfTheLine(t *testing.T) {
+	g := limiting(t, map[string]Tenant{
+		"acme":   {Limits: Limits{Concurrency: 1, OnExceed: OnExceed{Action: "queue"}, Queue: Queue{Max: 3, Wait: 7 * time.Second}}, Keys: []Key{{Name: "a", Key: keyA}}},
+		"globex": {Limits: Limits{Concurrency: 1, OnExceed: OnExceed{Action: "downgrade", Model: "gpt-4o-mini"}}, Keys: []Key{{Name: "b", Key: keyB}}},
+		"free":   {Keys: []Key{{Name: "c", Key: keyC}}},
+	}, Limits{})
+	for key, want := range map[string]Preview{
+		keyA: {Verdict: Waits, By: "tenant acme, concurrency 1", LineMS: 7000},
+		keyB: {Verdict: Downgraded, By: "tenant globex, concurrency 1", Model: "gpt-4o-mini"},
+		keyC: {Verdict: Admitted},
+	} {
+		c := identify(t, g, key)
+		grant, err := admit(g, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := g.Preview(c, &Ask{Model: "chat"})
+		p.Limits, p.RetryMS = nil, 0
+		if got, wanted := p, want; got.Verdict != wanted.Verdict || got.By != wanted.By || got.LineMS != wanted.LineMS || got.Model != wanted.Model {
+			t.Errorf("%+v, want %+v", got, wanted)
+		}
+		settle(grant)
+	}
+}
