@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -9,31 +10,64 @@ import (
 	"jarvis-gateway/proxy/usage/spool"
 )
 
-// Spool is whose metrics are told, and SpoolOfStream that of records that others are told of; nil as long as there is none.
-var Spool, SpoolOfStream atomic.Pointer[spool.Log]
+// Spool is whose metrics are told, and SpoolOfStream that of records that others are told of.
+var Spool, SpoolOfStream Spools
+
+// Spools are those of this process and those that it has taken over from others: what it found there counts as its own.
+type Spools struct{ logs atomic.Pointer[[]*spool.Log] }
+
+// Store says which there are. A nil is none.
+func (s *Spools) Store(logs ...*spool.Log) {
+	logs = slices.DeleteFunc(slices.Clone(logs), func(l *spool.Log) bool { return l == nil })
+	s.logs.Store(&logs)
+}
+
+// stats are the sums of all.
+func (s *Spools) stats() (sum spool.Stats, ok bool) {
+	logs := s.logs.Load()
+	if logs == nil || len(*logs) == 0 {
+		return sum, false
+	}
+	for _, l := range *logs {
+		one := l.Stats()
+		sum.Emitted += one.Emitted
+		sum.Delivered += one.Delivered
+		sum.Dropped += one.Dropped
+		sum.Spooled += one.Spooled
+		sum.Cut += one.Cut
+		sum.Torn += one.Torn
+		sum.Failures += one.Failures
+		sum.Bytes += one.Bytes
+		if !one.Oldest.IsZero() && (sum.Oldest.IsZero() || one.Oldest.Before(sum.Oldest)) {
+			sum.Oldest = one.Oldest
+		}
+	}
+	return sum, true
+}
 
 // spoolMetrics reads it when somebody asks.
 type spoolMetrics struct {
-	log                                        *atomic.Pointer[spool.Log]
-	emitted, delivered, dropped, cut, failures *prometheus.Desc
-	spooled, bytes, oldest                     *prometheus.Desc
+	spools                                           *Spools
+	emitted, delivered, dropped, cut, torn, failures *prometheus.Desc
+	spooled, bytes, oldest                           *prometheus.Desc
 }
 
 var _ = func() bool {
 	describe := func(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, nil, nil) }
 	Metrics.MustRegister(spoolMetrics{
-		log:       &Spool,
+		spools:    &Spool,
 		emitted:   describe("jarvis_usage_emitted_total", "Usage records written, and found in the spool at the start: those delivered, dropped and spooled together."),
 		delivered: describe("jarvis_usage_delivered_total", "Usage records that the sink has acknowledged."),
 		dropped:   describe("jarvis_usage_dropped_total", "Usage records lost because the spool was full, or because the sink refuses them for good."),
 		cut:       describe("jarvis_usage_cut_total", "Requests that the end of a process cut off, whose records say so."),
+		torn:      describe("jarvis_usage_torn_bytes_total", "Bytes of the spool that were no record at the start: what a crash had cut, or the disk has lost."),
 		failures:  describe("jarvis_usage_delivery_failures_total", "Deliveries that failed and are tried again."),
 		spooled:   describe("jarvis_usage_spooled", "Usage records that wait for the sink."),
 		bytes:     describe("jarvis_usage_spool_bytes", "Disk that the spool takes."),
 		oldest:    describe("jarvis_usage_oldest_seconds", "How long the oldest record has waited for the sink."),
 	})
 	Metrics.MustRegister(spoolMetrics{
-		log:       &SpoolOfStream,
+		spools:    &SpoolOfStream,
 		emitted:   describe("jarvis_usage_stream_emitted_total", "Usage records for usage.stream, and found waiting for it at the start: those delivered, dropped and spooled together."),
 		delivered: describe("jarvis_usage_stream_delivered_total", "Usage records that usage.stream has acknowledged."),
 		dropped:   describe("jarvis_usage_stream_dropped_total", "Usage records lost to usage.stream because too many waited, or because it refuses them for good."),
@@ -52,16 +86,17 @@ func (m spoolMetrics) Describe(to chan<- *prometheus.Desc) {
 	}
 	if m.cut != nil {
 		to <- m.cut
+		to <- m.torn
 	}
 }
 
 // Collect reads it, all at one time.
 func (m spoolMetrics) Collect(to chan<- prometheus.Metric) {
-	log := m.log.Load()
-	if log == nil {
+	s, ok := m.spools.stats()
+	if !ok {
 		return
 	}
-	s, waited := log.Stats(), 0.0
+	waited := 0.0
 	if !s.Oldest.IsZero() {
 		waited = max(0, time.Since(s.Oldest).Seconds())
 	}
@@ -76,6 +111,7 @@ func (m spoolMetrics) Collect(to chan<- prometheus.Metric) {
 	total(m.dropped, s.Dropped)
 	if m.cut != nil { // nothing of a stream is
 		total(m.cut, s.Cut)
+		total(m.torn, s.Torn)
 	}
 	total(m.failures, s.Failures)
 	gauge(m.spooled, float64(s.Spooled))

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Server is a running engine.
@@ -75,6 +76,9 @@ func Run(dir string, options ...string) (*Server, error) {
 	return s, s.start()
 }
 
+// startTime is how long an engine may take to start. Where it hangs, a test should fail, not wait for the end of all tests.
+const startTime = time.Minute
+
 func (s *Server) start() (err error) {
 	s.cmd.Stderr = os.Stderr
 	if s.alive, err = s.cmd.StdinPipe(); err != nil {
@@ -87,7 +91,9 @@ func (s *Server) start() (err error) {
 	if err := s.cmd.Start(); err != nil {
 		return err
 	}
+	late := time.AfterFunc(startTime, func() { _ = s.cmd.Process.Kill() })
 	line, err := bufio.NewReader(out).ReadString('\n')
+	late.Stop()
 	if err != nil {
 		s.Kill()
 		return fmt.Errorf("the ClickHouse engine did not start: %w", err)

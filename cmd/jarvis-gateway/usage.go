@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -39,8 +40,8 @@ type UsageKeep struct {
 	Contents time.Duration `yaml:"contents,omitempty" jsonschema_description:"prompts and answers of tenants with log_prompts; default 720h, 30 days"`
 }
 
-// spoolSegment is how large the files are that records wait in.
-const spoolSegment = 8 << 20
+// spoolSegment is how large the files are that records wait in. A busy gateway has three or four of them in memory.
+const spoolSegment = 4 << 20
 
 // complete fills in what depends on the stores. A gateway whose state is kept nowhere keeps its records nowhere either.
 func (u *Usage) complete(s *Stores) {
@@ -77,7 +78,14 @@ type records struct {
 	stream  *streamed    // nil: nobody is told
 	orphans []*spool.Log // of processes that are no more
 	temp    string       // a folder that goes with the process, "" for none
+
+	quit  context.CancelFunc // ends the look at the store's tables
+	ended sync.WaitGroup
+	stale *stale
 }
+
+// logs are all spools.
+func (r *records) logs() []*spool.Log { return append(slices.Clone(r.orphans), r.spool) }
 
 // openRecords opens both. Where nobody said where records should be and the usual place cannot be written, as in a container without
 // a disk, the gateway serves all the same, and says what will be lost.
@@ -117,28 +125,94 @@ func (s *live) openRecordsIn(ctx context.Context, dir, at string) (*records, err
 	if u.Sync < waits {
 		u.Sync = 0
 	}
-	err := r.claim(dir, spool.Options{Max: int64(u.Max), Sync: u.Sync, Segment: spoolSegment, Full: whenFull[s.conf.Stores.OnError.Usage], Cut: proxy.Cut})
+	o := spool.Options{Max: int64(u.Max), Sync: u.Sync, Segment: spoolSegment, Full: whenFull[s.conf.Stores.OnError.Usage], Cut: proxy.Cut, Keep: u.Keep.Contents}
+	if strings.HasPrefix(at, "sqlite:") {
+		o.BatchRecords = sqliteBatch
+	}
+	err := r.claim(dir, o)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("usage.dir: %w", err), r.close(ctx))
 	}
-	if r.store, err = store.Open(ctx, at, store.Options{Keep: store.Keep(u.Keep), OnError: func(err error) {
-		s.log.Error("old usage records cannot be deleted", "cause", err.Error())
-	}}); err != nil {
+	r.stale = &stale{log: s.log}
+	if r.store, err = store.Open(ctx, at, store.Options{Keep: store.Keep(u.Keep), OnError: r.stale.failed}); err != nil {
 		return nil, errors.Join(fmt.Errorf("stores.usage: %w", err), r.close(ctx))
-	}
-	if pending, err := r.store.Pending(ctx); err != nil {
-		s.log.Warn("usage records wait in the spool: their store does not answer", "cause", err.Error())
-	} else if len(pending) > 0 {
-		s.log.Warn("usage records wait in the spool until their store has its tables: run jarvis-gateway usage migrate", "pending", len(pending))
 	}
 	if r.stream, err = u.openStream(dir, s.log); err != nil {
 		return nil, errors.Join(err, r.close(ctx))
 	}
-	proxy.Spool.Store(r.spool)
-	for _, log := range append(r.orphans, r.spool) {
-		log.Ship(telling(log, s.log, "stores.usage", r.deliver))
+	logs := r.logs()
+	sayTorn(s.log, logs)
+	proxy.Spool.Store(logs...)
+	for _, log := range logs {
+		log.Ship(telling(log, s.log, "stores.usage", r.delivery()))
 	}
+	ctx, r.quit = context.WithCancel(context.WithoutCancel(ctx))
+	r.ended.Go(func() { r.look(ctx, s.log) })
 	return r, nil
+}
+
+// sqliteBatch is how many records go into SQLite at once: more take memory, and cost as much each.
+const sqliteBatch = 4000
+
+// look says what the store is short of. It may take long to answer, and nobody waits for that.
+func (r *records) look(ctx context.Context, log *slog.Logger) {
+	pending, err := r.store.Pending(ctx)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		log.Warn("usage records wait in the spool: their store does not answer", "cause", err.Error())
+	case len(pending) > 0:
+		log.Warn("usage records wait in the spool until their store has its tables: run jarvis-gateway usage migrate", "pending", len(pending))
+	}
+}
+
+// sayTorn tells what could not be read of the spools.
+func sayTorn(log *slog.Logger, spools []*spool.Log) {
+	for _, l := range spools {
+		if torn := l.Stats().Torn; torn > 0 {
+			log.Warn("some of a spool is no record: what a crash has cut, or the disk has lost", "bytes", torn)
+		}
+	}
+}
+
+// stale says that the store does not delete what is old: when that begins, and when it is over.
+type stale struct {
+	log *slog.Logger
+
+	mu    sync.Mutex
+	again *time.Timer // fires when there was no failure for a while; nil when nothing is wrong
+}
+
+// deletes is how long the store may take to try again: it does each minute, and waits a minute for an answer.
+const deletes = 3 * time.Minute
+
+func (s *stale) failed(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.again != nil {
+		s.again.Reset(deletes)
+		return
+	}
+	s.log.Error("old usage records cannot be deleted", "cause", err.Error())
+	s.again = time.AfterFunc(deletes, s.over)
+}
+
+func (s *stale) over() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.again != nil {
+		s.again = nil
+		s.log.Info("old usage records are deleted again")
+	}
+}
+
+func (s *stale) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.again != nil {
+		s.again.Stop()
+		s.again = nil
+	}
 }
 
 // mostSpools is how many gateways of one config may run on one machine.
@@ -196,12 +270,21 @@ func telling(from *spool.Log, log *slog.Logger, to string, deliver spool.Deliver
 	}
 }
 
-// deliver stores a batch.
-func (r *records) deliver(ctx context.Context, token string, batch [][]byte) error {
-	var requests []*usage.Record
+// delivery stores one batch after the other, which share their memory.
+func (r *records) delivery() spool.Deliver {
+	var memory usage.Batch
+	return func(ctx context.Context, token string, batch [][]byte) error {
+		memory.Reset()
+		return r.deliver(ctx, token, batch, &memory)
+	}
+}
+
+func (r *records) deliver(ctx context.Context, token string, batch [][]byte, memory *usage.Batch) error {
+	requests := make([]*usage.Record, 0, len(batch))
 	var feedback []*usage.Feedback
+	var told [][]byte
 	for _, data := range batch {
-		record, said, err := usage.Decode(data)
+		record, said, err := memory.Decode(data)
 		switch {
 		case err != nil:
 			return spool.Refused{Err: err}
@@ -209,6 +292,9 @@ func (r *records) deliver(ctx context.Context, token string, batch [][]byte) err
 			requests = append(requests, record)
 		default:
 			feedback = append(feedback, said)
+		}
+		if r.stream != nil {
+			told = append(told, bare(record, data))
 		}
 	}
 	err := r.store.Write(ctx, token, requests, feedback)
@@ -218,7 +304,7 @@ func (r *records) deliver(ctx context.Context, token string, batch [][]byte) err
 	if err != nil {
 		return err
 	}
-	return r.stream.add(batch)
+	return r.stream.add(told)
 }
 
 // close ends both, once the last records are stored, or ctx is done: then they stay in the spool.
@@ -226,15 +312,22 @@ func (r *records) close(ctx context.Context) error {
 	if r == nil {
 		return nil
 	}
+	if r.quit != nil {
+		r.quit()
+	}
 	var errs []error
-	for _, log := range append(r.orphans, r.spool) {
+	for _, log := range r.logs() {
 		if log != nil {
 			errs = append(errs, log.Close(ctx))
 		}
 	}
 	errs = append(errs, r.stream.close(ctx))
+	r.ended.Wait()
 	if r.store != nil {
 		errs = append(errs, r.store.Close())
+	}
+	if r.stale != nil {
+		r.stale.close()
 	}
 	if r.temp != "" {
 		errs = append(errs, os.RemoveAll(r.temp), os.RemoveAll(r.temp+"-stream"))

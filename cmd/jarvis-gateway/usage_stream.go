@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"jarvis-gateway/proxy"
+	"jarvis-gateway/proxy/usage"
 	"jarvis-gateway/proxy/usage/spool"
 	"jarvis-gateway/proxy/usage/stream"
 )
@@ -39,11 +40,22 @@ func (u *Usage) openStream(dir string, log *slog.Logger) (*streamed, error) {
 		return nil, fmt.Errorf("usage.stream: %w", errors.Join(err, waiting.close(context.Background())))
 	}
 	s := &streamed{logs: append([]*spool.Log{waiting.spool}, waiting.orphans...), to: to}
-	proxy.SpoolOfStream.Store(waiting.spool)
+	sayTorn(log, s.logs)
+	proxy.SpoolOfStream.Store(s.logs...)
 	for _, l := range s.logs {
 		l.Ship(telling(l, log, "usage.stream", s.deliver))
 	}
 	return s, nil
+}
+
+// bare is what others are told of: no prompts and answers, which are kept in the store alone.
+func bare(r *usage.Record, data []byte) []byte {
+	if r == nil || r.Content == (usage.Content{}) {
+		return data
+	}
+	without := *r
+	without.Content = usage.Content{}
+	return without.AppendTo(nil)
 }
 
 // add takes what was stored. What there is no room for is counted.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"time"
+	"unsafe"
 
 	"jarvis-gateway/proxy/wire"
 )
@@ -12,8 +13,9 @@ import (
 // What the spool keeps begins with a byte that says what it is. A change of what follows takes a new one: a new version of the
 // gateway ships what the one before has left behind.
 const (
-	kindRecord   = 'r'
-	kindFeedback = 'f'
+	kindFirstRecord = 'r' // whose attempts do not say their entries
+	kindRecord      = 's'
+	kindFeedback    = 'f'
 )
 
 // ErrEncoding is the error of bytes that are neither a record nor feedback.
@@ -22,10 +24,13 @@ var ErrEncoding = errors.New("not a usage record")
 // coder goes through the fields of a record, in the one order that there is, to write or to read them: what is written can
 // therefore be read.
 type coder struct {
-	buf     []byte
+	buf     []byte // what was written
 	all     string // what is read, of which texts are parts: one piece of memory for all of them
+	at      int    // what is read next
 	reading bool
+	first   bool // kindFirstRecord
 	bad     bool
+	batch   *Batch // whose memory is taken; nil: new memory
 }
 
 // AppendTo appends the record's binary form. It allocates nothing but what dst must grow.
@@ -45,15 +50,22 @@ func (f *Feedback) AppendTo(dst []byte) []byte {
 // Decode reads what AppendTo wrote: exactly one of both is not nil, or there is an error, ErrEncoding. They share no memory with
 // data.
 func Decode(data []byte) (*Record, *Feedback, error) {
+	return decode(string(data), nil)
+}
+
+func decode(data string, batch *Batch) (r *Record, f *Feedback, err error) {
 	if len(data) == 0 {
 		return nil, nil, ErrEncoding
 	}
-	c := coder{buf: data[1:], all: string(data[1:]), reading: true}
-	var r *Record
-	var f *Feedback
+	c := coder{all: data, at: 1, reading: true, batch: batch}
 	switch data[0] {
-	case kindRecord:
-		r = &Record{}
+	case kindRecord, kindFirstRecord:
+		c.first = data[0] == kindFirstRecord
+		if batch == nil {
+			r = new(Record)
+		} else {
+			r = &batch.records.take(1)[0]
+		}
 		r.code(&c)
 	case kindFeedback:
 		f = &Feedback{}
@@ -61,7 +73,7 @@ func Decode(data []byte) (*Record, *Feedback, error) {
 	default:
 		c.bad = true
 	}
-	if c.bad || len(c.buf) > 0 {
+	if c.bad || c.at < len(data) {
 		return nil, nil, ErrEncoding
 	}
 	return r, f, nil
@@ -83,10 +95,15 @@ func (r *Record) code(c *coder) {
 	status := int64(r.Status)
 	c.number(&status)
 	r.Status = int(status)
-	for i := range lengthen(c, &r.Tags) {
+	var tags *slab[string]
+	var attempts *slab[Attempt]
+	if c.batch != nil {
+		tags, attempts = &c.batch.tags, &c.batch.attempts
+	}
+	for i := range lengthen(c, &r.Tags, tags) {
 		c.text(&r.Tags[i])
 	}
-	for i := range lengthen(c, &r.Attempts) {
+	for i := range lengthen(c, &r.Attempts, attempts) {
 		r.Attempts[i].code(c)
 	}
 }
@@ -94,6 +111,9 @@ func (r *Record) code(c *coder) {
 func (a *Attempt) code(c *coder) {
 	for _, s := range [...]*string{&a.Kind, &a.Provider, &a.Model, &a.Replica, &a.Region, &a.Result} {
 		c.text(s)
+	}
+	if !c.first {
+		c.text(&a.Entry)
 	}
 	c.spans(&a.Begun, &a.First)
 	c.usage(&a.Usage)
@@ -121,14 +141,14 @@ func (c *coder) usage(u *wire.Usage) {
 	c.flags(&u.Estimated)
 }
 
-func (c *coder) take(n int) []byte {
-	if n < 0 || n > len(c.buf) {
-		c.bad, c.buf = true, nil
-		return nil
+// take is what is read next; "" where there is not as much.
+func (c *coder) take(n int) string {
+	if uint(n) > uint(len(c.all)-c.at) { //nolint:gosec // what is below 0 is too much as well
+		c.bad, c.at = true, len(c.all)
+		return ""
 	}
-	taken := c.buf[:n]
-	c.buf = c.buf[n:]
-	return taken
+	c.at += n
+	return c.all[c.at-n : c.at]
 }
 
 func (c *coder) uid(u *UID) {
@@ -144,34 +164,37 @@ func (c *coder) text(s *string) {
 		c.buf = append(appendNumber(c.buf, int64(len(*s))), *s...)
 		return
 	}
-	var n int64
-	c.number(&n)
-	if n > int64(len(c.buf)) {
-		n = -1
-	}
-	at := len(c.all) - len(c.buf)
-	*s = c.all[at : at+len(c.take(int(n)))]
+	*s = c.take(int(c.read()))
 }
 
 // number codes integers, which are mostly small and hardly ever below zero.
 func (c *coder) number(list ...*int64) {
 	for _, v := range list {
-		if !c.reading {
+		if c.reading {
+			*v = c.read()
+		} else {
 			c.buf = appendNumber(c.buf, *v)
-			continue
 		}
-		if len(c.buf) > 0 && c.buf[0] < 0x80 {
-			b := int64(c.buf[0])
-			*v, c.buf = b>>1^-(b&1), c.buf[1:]
-			continue
-		}
-		read, n := binary.Varint(c.buf)
-		if n <= 0 {
-			n = -1
-		}
-		*v = read
-		c.take(n)
 	}
+}
+
+func (c *coder) read() int64 {
+	if c.at < len(c.all) && c.all[c.at] < 0x80 {
+		b := int64(c.all[c.at])
+		c.at++
+		return b>>1 ^ -(b & 1)
+	}
+	return c.readLong()
+}
+
+func (c *coder) readLong() int64 {
+	rest := c.all[c.at:]
+	v, n := binary.Varint(unsafe.Slice(unsafe.StringData(rest), len(rest)))
+	if n <= 0 {
+		n = -1
+	}
+	c.take(n)
+	return v
 }
 
 // appendNumber is binary.AppendVarint, with little to do for the small numbers that most are.
@@ -184,10 +207,10 @@ func appendNumber(dst []byte, v int64) []byte {
 
 func (c *coder) spans(list ...*time.Duration) {
 	for _, d := range list {
-		us := d.Microseconds()
-		c.number(&us)
 		if c.reading {
-			*d = time.Duration(us) * time.Microsecond
+			*d = time.Duration(c.read()) * time.Microsecond
+		} else {
+			c.buf = appendNumber(c.buf, d.Microseconds())
 		}
 	}
 }
@@ -205,8 +228,8 @@ func (c *coder) float(f *float64) {
 		c.buf = binary.LittleEndian.AppendUint64(c.buf, math.Float64bits(*f))
 		return
 	}
-	if b := c.take(8); b != nil {
-		*f = math.Float64frombits(binary.LittleEndian.Uint64(b))
+	if b := c.take(8); b != "" {
+		*f = math.Float64frombits(binary.LittleEndian.Uint64([]byte(b)))
 	}
 }
 
@@ -221,7 +244,7 @@ func (c *coder) flags(list ...*bool) {
 		c.buf = append(c.buf, bits)
 		return
 	}
-	if b := c.take(1); b != nil {
+	if b := c.take(1); b != "" {
 		bits = b[0]
 	}
 	for i, b := range list {
@@ -231,18 +254,21 @@ func (c *coder) flags(list ...*bool) {
 
 // lengthen codes how many there are, and makes room for them. Each takes a byte at least, so that no length can ask for more
 // memory than there is data.
-func lengthen[T any](c *coder, list *[]T) []T {
+func lengthen[T any](c *coder, list *[]T, room *slab[T]) []T {
 	n := int64(len(*list))
 	c.number(&n)
 	if !c.reading {
 		return *list
 	}
-	if n < 0 || n > int64(len(c.buf)) {
+	if n < 0 || n > int64(len(c.all)-c.at) {
 		c.take(-1)
 		n = 0
 	}
 	*list = nil
-	if n > 0 {
+	switch {
+	case n > 0 && room != nil:
+		*list = room.take(int(n))
+	case n > 0:
 		*list = make([]T, n)
 	}
 	return *list

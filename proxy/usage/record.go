@@ -88,7 +88,8 @@ type Usage = wire.Usage
 
 // Attempt is one call to a provider.
 type Attempt struct {
-	Kind     string // first, retry, fallback, hedge, continuation, shadow
+	Kind     string // first, retry, failover, fallback, hedge, continue, shadow, background
+	Entry    string // the entry of `models` that it was made for
 	Provider string
 	Model    string // what the provider calls it
 	Replica  string

@@ -122,7 +122,7 @@ func (l *Log) read() (over bool) {
 		if !ok {
 			return over
 		}
-		if f.kind != intentFrame {
+		if f.kind == outcomeFrame || f.kind == singleFrame {
 			if b.full = l.isFull(s, f); b.full {
 				return false
 			}

@@ -72,7 +72,7 @@ func BenchmarkSynced(b *testing.B) {
 
 // BenchmarkSustained is one second of 20,000 requests, evenly. What it reports is the CPU of that second.
 func BenchmarkSustained(b *testing.B) {
-	l := benchmarkLog(b, spool.Options{Sync: time.Second})
+	l := benchmarkLog(b, spool.Options{Sync: time.Second, Segment: 8 << 20})
 	var got atomic.Int64
 	l.Ship(func(_ context.Context, _ string, records [][]byte) error {
 		got.Add(int64(len(records)))

@@ -99,10 +99,11 @@ func (s *segment) flush(dir string) error {
 		return nil
 	}
 	to, _ := s.written()
-	if s.synced == 0 {
+	if !s.named {
 		if err := errors.Join(s.file.Sync(), syncDir(dir)); err != nil {
 			return err
 		}
+		s.named = true
 	}
 	if err := syncFile(s.file, s.mem, s.synced, to); err != nil {
 		return err

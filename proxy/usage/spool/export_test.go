@@ -1,6 +1,9 @@
 package spool
 
-import "os"
+import (
+	"os"
+	"time"
+)
 
 // OnDisk has the log believe that taking room on the disk went as f says.
 func (o Options) OnDisk(f func() error) Options {
@@ -10,6 +13,12 @@ func (o Options) OnDisk(f func() error) Options {
 		}
 		return allocate(file, size)
 	}
+	return o
+}
+
+// Rounds has the log overwrite what was delivered so often.
+func (o Options) Rounds(d time.Duration) Options {
+	o.round = d
 	return o
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,4 +70,41 @@ func resident(t *testing.T) int64 {
 		t.Fatal(err)
 	}
 	return pages * int64(os.Getpagesize())
+}
+
+// A log that was busy and is not any more holds next to no memory.
+func TestMemoryGivenBack(t *testing.T) {
+	o := spool.Options{Dir: t.TempDir(), Sync: -1, Segment: 4 << 20, BatchWait: time.Millisecond}.Rounds(10 * time.Millisecond)
+	l := open(t, o)
+	defer abandon(l)
+	l.Ship(newSink(t).deliver)
+	for range 20_000 {
+		request(t, l)
+	}
+	if n := mapped(t, o.Dir); n < 1<<20 {
+		t.Errorf("%d bytes while it is busy: the test shows nothing", n)
+	}
+	until(t, "memory given back", func() bool { return mapped(t, o.Dir) == 0 })
+	request(t, l)
+}
+
+// mapped is how much of the files in a folder counts as memory of the process.
+func mapped(t *testing.T, dir string) (n int64) {
+	b, err := os.ReadFile("/proc/self/smaps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := false
+	for line := range strings.Lines(string(b)) {
+		if name := strings.Fields(line)[0]; !strings.HasSuffix(name, ":") {
+			ours = strings.Contains(line, dir)
+		} else if ours && name == "Rss:" {
+			var kib int64
+			if _, err := fmt.Sscan(strings.Fields(line)[1], &kib); err != nil {
+				t.Fatal(err)
+			}
+			n += kib << 10
+		}
+	}
+	return n
 }

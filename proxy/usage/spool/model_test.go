@@ -155,7 +155,7 @@ func TestModel(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 1))
 			w := &world{t: t, rnd: rnd, sink: newSink(t), open: map[string]spool.Mark{}, want: map[string]bool{}}
 			w.o = spool.Options{Dir: t.TempDir(), Sync: -1, Segment: 4096, Max: 1 << 20, Cut: cutIntent,
-				BatchWait: 100 * time.Microsecond, BatchRecords: 1 + rnd.IntN(20)}
+				BatchWait: 100 * time.Microsecond, BatchRecords: 1 + rnd.IntN(20)}.Rounds(time.Duration(1+rnd.IntN(20)*50) * time.Microsecond)
 			w.start()
 			for range 50 + rnd.IntN(1000) {
 				w.step()

@@ -78,7 +78,7 @@ func (s *segment) recover(next uint64, open cuts, ended map[uint64]bool) (torn i
 			}
 			continue
 		}
-		if position(s.seq, f.at) >= next {
+		if f.kind != goneFrame && position(s.seq, f.at) >= next {
 			records++
 		}
 		if f.ref != 0 {

@@ -27,7 +27,7 @@ func (l *Log) rotate(full *segment) error {
 	}
 	l.segs = append(l.segs, l.spare)
 	l.active.Store(l.spare)
-	l.spare = nil
+	l.spare, l.turned = nil, time.Now()
 	l.makeSpare()
 	l.weigh()
 	l.rest()
@@ -37,23 +37,23 @@ func (l *Log) rotate(full *segment) error {
 // makeSpare makes the next segment ahead of need, so that a log that runs out of room knows while it can still finish what has
 // begun. Under mu.
 func (l *Log) makeSpare() {
+	if l.spare == nil && l.stock != nil {
+		l.takeSpare(l.stock)
+		l.stock = nil
+	}
 	if l.spare != nil || l.closed || time.Now().Before(l.retry) {
 		return
 	}
 	for {
 		err := ErrFull
 		if l.bytes+l.o.Segment <= l.o.Max {
-			if l.spare, err = makeSegment(l.o.Dir, l.seq+1, l.o.Segment, l.o.allocate); err == nil {
+			var s *segment
+			if s, err = makeSegment(l.o.Dir, l.seq+1, l.o.Segment, l.o.allocate); err == nil {
 				l.seq++
 				l.bytes += l.o.Segment
-				l.retry = time.Time{}
-				l.tight.Store(false)
-				if l.trouble == ErrFull || noSpace(l.trouble) {
-					l.trouble = nil
-				}
+				l.takeSpare(s)
 				return
 			}
-			l.spare = nil
 		}
 		if full := err == ErrFull || noSpace(err); !full || !l.makeRoom() {
 			l.trouble = err
@@ -64,9 +64,19 @@ func (l *Log) makeSpare() {
 	}
 }
 
+// takeSpare has a segment be the spare: there is room again. Under mu.
+func (l *Log) takeSpare(s *segment) {
+	l.spare = s
+	l.retry = time.Time{}
+	l.tight.Store(false)
+	if l.trouble == ErrFull || noSpace(l.trouble) {
+		l.trouble = nil
+	}
+}
+
 // makeRoom lets the oldest segment go that can go. Under mu.
 func (l *Log) makeRoom() bool {
-	l.tidy()
+	l.tidy(false)
 	for _, s := range l.segs {
 		if s.shipped && l.carry(s, false) {
 			l.remove(s)
@@ -93,16 +103,21 @@ func (l *Log) drop(s *segment) {
 	l.remove(s)
 }
 
-// remove takes a segment out of the log. Under mu.
+// remove takes a segment out of the log, and its file out of the folder. Under mu.
 func (l *Log) remove(s *segment) {
+	l.retire(s)
+	l.bytes -= s.size
+	l.weigh()
+	s.delete()
+}
+
+// retire takes a segment out of the log. Under mu.
+func (l *Log) retire(s *segment) {
 	if i := slices.Index(l.segs, s); i >= 0 {
 		l.segs = slices.Delete(l.segs, i, i+1)
 		l.retired += s.records.Load()
 		l.settle(l.segs[:i])
 	}
-	l.bytes -= s.size
-	l.weigh()
-	s.delete()
 }
 
 // settle has older segments on disk before one goes that may have the outcomes of their intents: only their states then tell
@@ -118,9 +133,10 @@ func (l *Log) settle(older []*segment) {
 	}
 }
 
-// rest has the memory of full segments count as the process's no longer. Under mu.
+// rest has the memory of full segments count as the process's no longer, but for the latest: the shipper is soon through with that
+// one, and then it is used again. Under mu.
 func (l *Log) rest() {
-	for _, s := range l.segs {
+	for _, s := range l.segs[:max(len(l.segs)-2, 0)] {
 		if !s.rested && s.finished() {
 			s.rested = true
 			rest(s.mem)
@@ -128,16 +144,50 @@ func (l *Log) rest() {
 	}
 }
 
-// tidy removes the segments of which all was delivered and whose intents have ended. Under mu.
-func (l *Log) tidy() {
+// tidy removes the segments of which all was delivered and whose intents have ended. While many come one of them is kept, to be used
+// again. Under mu.
+func (l *Log) tidy(keep bool) (worn *segment) {
 	for i := 0; i < len(l.segs); i++ {
 		s := l.segs[i]
-		if s.shipped && s.finished() && s.open.Load() == 0 {
-			l.remove(s)
-			i--
+		if !s.shipped || !s.finished() || s.open.Load() != 0 {
+			continue
 		}
+		if keep && l.spare != nil && l.stock == nil && worn == nil && s.ours && l.bytes <= l.o.Max/2 && l.isBusy(time.Now()) {
+			l.retire(s)
+			worn = s
+		} else {
+			l.remove(s)
+		}
+		i--
 	}
 	l.rest()
+	return worn
+}
+
+// isBusy tells whether segments are filled one after the other. Under mu.
+func (l *Log) isBusy(now time.Time) bool { return now.Sub(l.turned) < l.o.round/2 }
+
+// reuse puts a segment that is done with into stock, unless one was made meanwhile that comes before it.
+func (l *Log) reuse(worn *segment) {
+	l.mu.Lock()
+	l.seq++
+	seq := l.seq
+	l.mu.Unlock()
+	n, err := worn.renew(l.o.Dir, seq, l.o.Sync >= 0)
+	if err != nil {
+		worn.delete()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err != nil:
+		l.bytes -= worn.size
+	case l.seq != seq:
+		l.remove(n)
+	default:
+		l.stock = n
+	}
+	l.weigh()
 }
 
 // carry copies the intents that have not ended to the segment that is being filled, so that theirs can go. Where their copies
@@ -214,9 +264,13 @@ func (s *segment) origin(f frame) uint64 {
 // sweep is called by the shipper now and then.
 func (l *Log) sweep() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.tidy()
+	worn := l.tidy(true)
 	l.makeSpare()
+	l.mu.Unlock()
+	if worn != nil {
+		l.reuse(worn)
+	}
+	l.round(time.Now())
 }
 
 // fault notes what is wrong with the disk.

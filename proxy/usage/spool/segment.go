@@ -2,6 +2,7 @@ package spool
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
@@ -25,11 +26,13 @@ import (
 //
 // The CRC begins with the position, the kind and the lot, which is a number drawn at random: a frame is valid in its place
 // only, and no payload can pass for one or look like one for long. Numbers are in the machine's order: the files stay with it.
+//
+// Of a record that was delivered only the header stays (scrub.go), which is what its CRC is of then.
 const (
 	headSize = 32
 	lotMask  = 1<<24 - 1
 
-	intentFrame, outcomeFrame, singleFrame byte = 1, 2, 3
+	intentFrame, outcomeFrame, singleFrame, goneFrame byte = 1, 2, 3, 4
 
 	isOpen, isEnding, isEnded uint32 = 0, 1, 2
 )
@@ -46,6 +49,7 @@ type segment struct {
 	size int64
 	path string
 	file *os.File
+	ours bool // made by this process, so that there is nothing torn in it
 
 	tail    atomic.Int64 // where the next frame goes; beyond size when it is full
 	end     atomic.Int64 // where the last frame ends, once it is full; before that -1
@@ -65,7 +69,9 @@ type segment struct {
 	shipped bool  // the shipper is through with it
 	rested  bool
 
-	synced int64 // under disk's turn
+	synced   int64 // under disk's turn
+	named    bool  // under disk's turn: its name and its room are on disk
+	scrubbed int64 // the shipper's: up to where there are no payloads of delivered records any more
 }
 
 // frame is a valid one.
@@ -85,22 +91,62 @@ func (m Mark) position() uint64 { return position(m.seg.seq, m.at) }
 // makeSegment makes a file and takes all its room on the disk, so that a full disk is an error here and not a fault later.
 // What the CRCs need is in its name: the file itself has nothing that could be torn.
 func makeSegment(dir string, seq uint32, size int64, allocate func(*os.File, int64) error) (*segment, error) {
-	lot := rand.Uint64()
-	path := filepath.Join(dir, fmt.Sprintf("%08x-%016x.seg", seq, lot))
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
+	s := newSegment(dir, seq, size)
+	var err error
+	if s.file, err = os.OpenFile(s.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
 		return nil, err
 	}
-	s := &segment{seq: seq, lot: lot, size: size, path: path, file: f}
-	s.end.Store(-1)
-	if err = allocate(f, size); err == nil {
-		s.mem, err = mapFile(f, size)
+	if err = allocate(s.file, size); err == nil {
+		s.mem, err = mapFile(s.file, size)
 	}
 	if err != nil {
 		s.delete()
 		return nil, err
 	}
 	return s, nil
+}
+
+func newSegment(dir string, seq uint32, size int64) *segment {
+	s := &segment{seq: seq, lot: rand.Uint64(), size: size, ours: true}
+	s.path = filepath.Join(dir, fmt.Sprintf("%08x-%016x.seg", s.seq, s.lot))
+	s.end.Store(-1)
+	return s
+}
+
+// renew makes an empty segment of one that is done with: it has its room on the disk and its memory, so that filling it costs no
+// page faults. Its new name comes first, and is on disk: what is in the file cannot be read any more then. Otherwise a loss of
+// power could leave an intent whose outcome was overwritten already.
+func (s *segment) renew(dir string, seq uint32, sync bool) (*segment, error) {
+	n := newSegment(dir, seq, s.size)
+	if err := os.Rename(s.path, n.path); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	n.file, n.mem = s.file, s.mem
+	s.file, s.mem, s.path = nil, nil, ""
+	s.mu.Unlock()
+	if sync {
+		if err := syncDir(dir); err != nil {
+			n.delete()
+			return nil, err
+		}
+		n.named = true
+	}
+	if !n.wipe(0, s.end.Load()) {
+		n.delete()
+		return nil, errWiped
+	}
+	return n, nil
+}
+
+var errWiped = errors.New("the disk failed under a segment")
+
+// wipe overwrites what is there. It is false when the disk fails.
+func (s *segment) wipe(from, to int64) (ok bool) {
+	defer survive(debug.SetPanicOnFault(true))
+	clear(s.mem[from:to])
+	touched(s.file, s.mem[from:to], from)
+	return true
 }
 
 // parseName reads what is in the name of a segment.
@@ -197,17 +243,31 @@ func (s *segment) fill(at int64, kind byte, ref uint64, payload []byte) {
 	defer survive(debug.SetPanicOnFault(true))
 	b := s.mem[at : at+frameSize(len(payload))]
 	binary.NativeEndian.PutUint32(b[16:], uint32(len(payload)))
-	binary.NativeEndian.PutUint32(b[20:], uint32(time.Now().Unix()))
+	if kind != intentFrame { // nobody asks how old an intent is, and the clock takes as long as the CRC
+		binary.NativeEndian.PutUint32(b[20:], uint32(time.Now().Unix()))
+	}
 	binary.NativeEndian.PutUint64(b[24:], ref)
 	copy(b[headSize:], payload)
-	crc := crc32.Update(s.salt(at, kind), castagnoli, b[16:headSize+len(payload)])
-	atomic.StoreUint64(word(b), uint64(crc)<<32|uint64(kind)<<24|s.lot&lotMask)
+	s.seal(b[:headSize+len(payload)], at, kind)
 	touched(s.file, b, at)
+}
+
+// seal makes a frame of what is there.
+func (s *segment) seal(b []byte, at int64, kind byte) {
+	atomic.StoreUint64(word(b), uint64(s.sum(at, kind, b))<<32|uint64(kind)<<24|s.lot&lotMask)
 }
 
 func (s *segment) sealed(at int64) (ok bool) {
 	defer survive(debug.SetPanicOnFault(true))
 	return atomic.LoadUint64(word(s.mem[at:])) != 0
+}
+
+// sum is the CRC of a frame.
+func (s *segment) sum(at int64, kind byte, b []byte) uint32 {
+	if kind == goneFrame {
+		b = b[:headSize]
+	}
+	return crc32.Update(s.salt(at, kind), castagnoli, b[16:])
 }
 
 // salt is what a frame's CRC begins with.
@@ -225,13 +285,13 @@ func (s *segment) parse(at, limit int64) (f frame, ok bool) {
 	}
 	seal := atomic.LoadUint64(word(s.mem[at:]))
 	kind := byte(seal >> 24)
-	if seal&lotMask != s.lot&lotMask || kind < intentFrame || kind > singleFrame {
+	if seal&lotMask != s.lot&lotMask || kind < intentFrame || kind > goneFrame {
 		return f, false
 	}
 	b := s.mem[at:limit]
 	n := int(binary.NativeEndian.Uint32(b[16:]))
-	if n > len(b)-headSize || crc32.Update(s.salt(at, kind), castagnoli, b[16:headSize+n]) != uint32(seal>>32) {
-		return f, false
+	if n > len(b)-headSize || !(kind == intentFrame && s.ours) && s.sum(at, kind, b[:headSize+n]) != uint32(seal>>32) {
+		return f, false // an intent of our own is only passed over
 	}
 	f = frame{kind: kind, at: at, end: at + frameSize(n), sec: binary.NativeEndian.Uint32(b[20:]),
 		ref: binary.NativeEndian.Uint64(b[24:]), crc: uint32(seal >> 32), payload: b[headSize : headSize+n]}

@@ -22,14 +22,15 @@ func (r Refused) Unwrap() error { return r.Err }
 
 // shipper is one goroutine: it reads the segments in order, and sends what it finds.
 type shipper struct {
-	place place
-	batch batch
-	seg   *segment // that is being read; nil between two
-	last  uint32   // the number of the one read last
-	at    int64
-	until uint64       // where the batch ends that was being sent when the process ended before
-	limit int          // records of a batch; few while one is sought that the sink refuses
-	old   atomic.Int64 // the second of the batch's first record, 0 where there is none
+	place   place
+	batch   batch
+	seg     *segment // that is being read; nil between two
+	last    uint32   // the number of the one read last
+	at      int64
+	until   uint64       // where the batch ends that was being sent when the process ended before
+	rounded time.Time    // when round was last called
+	limit   int          // records of a batch; few while one is sought that the sink refuses
+	old     atomic.Int64 // the second of the batch's first record, 0 where there is none
 
 	sink    atomic.Pointer[Deliver]
 	sending sync.Mutex // held while a sink is called

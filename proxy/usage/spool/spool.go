@@ -57,6 +57,8 @@ type Options struct {
 	// Cut turns the intent of a request that a crash has cut into the outcome that it gets, appended to dst. Without it the
 	// intent itself is delivered.
 	Cut func(dst, intent []byte) []byte
+	// Keep is how long records that the sink has refused are kept for people to look at: 30 days.
+	Keep time.Duration
 	// Segment is the size of a file: 64 MiB, at most a quarter of Max.
 	Segment int64
 	// A batch ends at so many records (10,000) or bytes (4 MiB), or when its first record has waited so long (1 s).
@@ -65,6 +67,7 @@ type Options struct {
 	BatchWait    time.Duration
 
 	allocate func(*os.File, int64) error // takes the room of a file; tests have a disk that is full
+	round    time.Duration               // how often what was delivered is overwritten, and memory given back: 10 s
 }
 
 func (o Options) complete() Options {
@@ -73,6 +76,8 @@ func (o Options) complete() Options {
 	orElse(&o.BatchRecords, 10_000)
 	orElse(&o.BatchBytes, 4<<20)
 	orElse(&o.BatchWait, time.Second)
+	orElse(&o.round, 10*time.Second)
+	orElse(&o.Keep, 30*24*time.Hour)
 	page := int64(os.Getpagesize())
 	o.Segment = max(min(o.Segment, o.Max/4, 1<<31)/page, 1) * page
 	o.Max = max(o.Max, 4*o.Segment)
@@ -109,7 +114,9 @@ type Log struct {
 	mu        sync.Mutex
 	segs      []*segment // oldest first
 	spare     *segment
-	seq       uint32 // of the segment made last
+	stock     *segment  // one more, which was in use before
+	turned    time.Time // when a segment was full
+	seq       uint32    // of the segment made last
 	bytes     int64
 	retired   int64 // records that count as emitted and are in no segment any more
 	delivered int64
@@ -173,8 +180,10 @@ func (l *Log) release() {
 	for _, s := range l.segs {
 		s.close()
 	}
-	if l.spare != nil {
-		l.spare.close()
+	for _, s := range []*segment{l.spare, l.stock} {
+		if s != nil {
+			s.close()
+		}
 	}
 	l.place.close()
 	_ = l.lock.Close()
@@ -242,8 +251,10 @@ func (l *Log) Drop() { l.shed.Add(1) }
 // weigh notes whether much of the room is in use. Under mu.
 func (l *Log) weigh() {
 	used := l.bytes
-	if l.spare != nil {
-		used -= l.spare.size
+	for _, s := range []*segment{l.spare, l.stock} {
+		if s != nil {
+			used -= s.size
+		}
 	}
 	l.pressed.Store(used > l.o.Max/2)
 }
@@ -339,12 +350,15 @@ func (l *Log) Close(ctx context.Context) error {
 	}
 	l.stop(ctx)
 	err := l.disk.close(l.o.Sync)
+	l.scrub()
 	l.mu.Lock()
-	l.tidy()
-	if l.spare != nil {
-		l.remove(l.spare)
-		l.spare = nil
+	l.tidy(false)
+	for _, s := range []*segment{l.spare, l.stock} {
+		if s != nil {
+			l.remove(s)
+		}
 	}
+	l.spare, l.stock = nil, nil
 	for _, s := range l.segs {
 		err = errors.Join(err, s.trim())
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -34,6 +35,8 @@ type Question struct {
 
 	oldest time.Time // what is older is not for who asks
 	id     string    // only requests of this id are listed; "": all
+
+	records []string // numbers of those that may have it; nil: not known
 }
 
 // askColumns are the columns that a question may name. Names come from here alone, never from whoever asks.
@@ -80,24 +83,38 @@ func (a *asker) ask(ctx context.Context, q Question) (*Answer, error) {
 	}
 	defer done()
 	answer := &Answer{By: q.By, Since: q.Since, Until: q.Until}
-	total := q
-	total.By = nil
-	rows, err := a.rows(ctx, &total, measures)
+	total, rows, err := a.answer(ctx, &q)
 	if err != nil {
 		return nil, err
 	}
-	answer.Total = rows[0].Sums
-	if len(q.By) == 0 {
-		answer.Rows = rows
-		return answer, nil
-	}
-	if answer.Rows, err = a.rows(ctx, &q, measures); err != nil {
-		return nil, err
-	}
+	answer.Total, answer.Rows = total, rows
 	if answer.More = len(answer.Rows) > q.Limit; answer.More {
 		answer.Rows = answer.Rows[:q.Limit]
 	}
 	return answer, nil
+}
+
+// answer is what everything comes to, and the rows.
+func (a *asker) answer(ctx context.Context, q *Question) (total Sums, rows []Row, err error) {
+	if a.lite != nil {
+		t, err := a.lite.tally(ctx, q, measures)
+		if err != nil {
+			return total, nil, askFailure(err)
+		}
+		rows = t.rows()
+		return t.total.row(&Question{}).Sums, rows, nil
+	}
+	all := *q
+	all.By = nil
+	one, err := a.rows(ctx, &all, measures)
+	if err != nil {
+		return total, nil, err
+	}
+	if len(q.By) == 0 {
+		return one[0].Sums, one, nil
+	}
+	rows, err = a.rows(ctx, q, measures)
+	return one[0].Sums, rows, err
 }
 
 // begin waits for a turn: few ask at a time, so that there is always a connection for what is to be stored.
@@ -112,8 +129,15 @@ func (a *asker) begin(ctx context.Context) (_ context.Context, done func(), err 
 	}
 }
 
-// rows asks one statement of the store, and one row more than the limit.
+// rows asks for all rows, and one more than the limit.
 func (a *asker) rows(ctx context.Context, q *Question, show []measure) ([]Row, error) {
+	if a.lite != nil {
+		t, err := a.lite.tally(ctx, q, show)
+		if err != nil {
+			return nil, askFailure(err)
+		}
+		return t.rows(), nil
+	}
 	statement, args := a.statement(q, show)
 	found, err := a.query(ctx, statement, args)
 	if err != nil {
@@ -161,8 +185,9 @@ func (q *Question) scan(found askRows, show []measure) (row Row, err error) {
 
 // askFailure says no more than that the store does not answer; the log has the cause.
 func askFailure(err error) error {
-	if err == nil {
-		return nil
+	var told *wire.Error
+	if err == nil || errors.As(err, &told) {
+		return err
 	}
 	return wire.Server(503, "usage_unavailable", "The usage store does not answer. Please try again, or ask for less.", err)
 }

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -93,7 +92,7 @@ func (a *asker) list(p *phrase, l *Listing) error {
 	uid := fmt.Sprintf(a.text, "r.uid")
 	p.add("SELECT %s, %s, ", uid, fmt.Sprintf(a.ticks, "r.time"))
 	p.add("%s%s, CASE WHEN r.stream THEN 1 ELSE 0 END, CASE WHEN r.gone THEN 1 ELSE 0 END, CASE WHEN r.interrupted THEN 1 ELSE 0 END, CASE WHEN r.estimated THEN 1 ELSE 0 END, "+
-		"%s, coalesce(f.rated, 0), coalesce(f.score, 0) FROM %s", listColumns, fmt.Sprintf(a.whole, "r.status"), a.listed, a.requestsOf("r", l.id, l.Since.UnixMicro(), l.Until.UnixMicro()))
+		"%s, coalesce(f.rated, 0), coalesce(f.score, 0) FROM %s", listColumns, fmt.Sprintf(a.whole, "r.status"), a.listed, a.requestsOf("r", &l.Question))
 	a.joinFeedback(p, &l.Question)
 	p.add(" WHERE ")
 	a.filter(p, &l.Question)
@@ -121,46 +120,18 @@ func (a *asker) list(p *phrase, l *Listing) error {
 // identify completes a listing of one request. SQLite has no index of uids, but they begin with when they were made, which is when the
 // request came, or later.
 func (a *asker) identify(ctx context.Context, l *Listing) error {
-	if l.id = l.ID; l.UID == "" {
-		return nil
-	}
-	known, err := uuid.Parse(l.UID) // also in other spellings
-	if err != nil {
-		return wire.Invalid("uid", "uid: expected one like 0198f2c1-7a3b-7c4d-8e5f-0123456789ab.")
-	}
-	l.UID = known.String()
-	if a.spots == "" || l.id != "" {
-		return nil
-	}
-	spans := [][2]int64{{l.Since.UnixMicro(), l.Until.UnixMicro()}}
-	if known.Version() == 7 {
-		made, second := time.Unix(known.Time().UnixTime()).UnixMicro(), time.Second.Microseconds()
-		spans = [][2]int64{{made - second, made + second}, {made - grace, made}}
-	}
-	for _, span := range spans {
-		if l.id, err = a.idOf(ctx, l.UID, span); l.id != "" || err != nil {
-			break
+	l.id = l.ID
+	if l.UID != "" {
+		known, err := uuid.Parse(l.UID) // also in other spellings
+		if err != nil {
+			return wire.Invalid("uid", "uid: expected one like 0198f2c1-7a3b-7c4d-8e5f-0123456789ab.")
 		}
+		l.UID = known.String()
 	}
-	return err
-}
-
-// idOf is the id of the request with a uid; "" if there is none.
-func (a *asker) idOf(ctx context.Context, uid string, span [2]int64) (id string, err error) {
-	p := &phrase{}
-	p.add("SELECT r.id FROM %s WHERE ", a.read("requests", "r"))
-	a.between(p, "r.time", span[0], span[1])
-	p.args = append(p.args, uid)
-	p.add(" AND r.uid = ?")
-	found, err := a.query(ctx, p.String(), p.args)
-	if err != nil {
-		return "", askFailure(err)
+	if a.lite == nil || l.ID+l.UID == "" {
+		return nil
 	}
-	defer found.Close()
-	for found.Next() && err == nil {
-		err = found.Scan(&id)
-	}
-	return id, askFailure(cmp.Or(err, found.Err()))
+	return askFailure(a.lite.identify(ctx, l))
 }
 
 func scanRequest(found askRows) (r Request, err error) {
@@ -204,7 +175,7 @@ func (a *asker) addAttempts(ctx context.Context, q *Question, list []Request) er
 	within := *q
 	within.Since, within.Until = list[len(list)-1].Time, list[0].Time.Add(1)
 	a.ofTenant(p, "t", &within)
-	if a.spots != "" {
+	if a.lite != nil {
 		p.add(" AND t.arrived IN (%s)", strings.Join(times, ", "))
 	}
 	p.add(" AND %s IN (%s) ORDER BY t.uid, t.seq%s", fmt.Sprintf(a.text, "t.uid"), p.marks(uids), a.last)

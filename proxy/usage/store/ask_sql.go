@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// asker answers questions. Both databases are asked with the same statements but for the few words in tongue, so that they give
-// the same numbers.
+// asker answers questions. Both databases are asked for single requests with the same statements but for the few words in tongue.
 type asker struct {
 	tongue
+	lite  *sqliteEngine // adds up by itself; nil: the database does
 	turns chan struct{} // those who ask just now
 	query func(ctx context.Context, statement string, args []any) (askRows, error)
 }
@@ -29,54 +29,35 @@ type askRows interface {
 
 // tongue is what a database has its own words for.
 type tongue struct {
-	from    func(table string) string  // a table that is read
-	several string                     // the table that has at least the attempts of requests that took several
-	ticks   string                     // microseconds since 1970 of a time %s
-	moment  string                     // a parameter, microseconds since 1970, as such a column has it
-	text    string                     // of a uid %s
-	whole   string                     // a number %s as int64
-	month   string                     // months since the year 0 of microseconds %s
-	spots   string                     // requests from %d to %d that may have an id with the sum %d; "": the database finds them itself
-	eachTag string                     // joins the tags of r as tags.value, each once
-	oneTag  string                     // that r has one of the tags %s
-	listed  string                     // the tags of r as JSON
-	last    string                     // ends a statement
-	ranks   bool                       // ranks come of window functions
-	ranked  func(r *rank) (sql string) // a percentile without them
+	from   func(table string) string // a table that is read
+	ticks  string                    // microseconds since 1970 of a time %s
+	moment string                    // a parameter, microseconds since 1970, as such a column has it
+	text   string                    // of a uid %s
+	whole  string                    // a number %s as int64
+	oneTag string                    // that r has one of the tags %s
+	listed string                    // the tags of r as JSON
+	last   string                    // ends a statement
 }
 
-// sqliteTongue keeps times as integers, lists as JSON, and has no exact quantiles.
+// sqliteTongue keeps times as integers and lists as JSON.
 var sqliteTongue = tongue{
-	several: "further_attempts", ticks: "%s", moment: "?", text: "%s", whole: "CAST(coalesce(%s, 0) AS INTEGER)",
-	month:   "(CAST(strftime('%%Y', %[1]s / 1000000, 'unixepoch') AS INTEGER) * 12 + CAST(strftime('%%m', %[1]s / 1000000, 'unixepoch') AS INTEGER) - 1)",
-	eachTag: "LEFT JOIN json_each(r.tags) AS tags ON tags.key = (SELECT min(twin.key) FROM json_each(r.tags) AS twin WHERE twin.value = tags.value)",
-	// The limit has SQLite find these first, whatever else they are to be.
-	spots: "(SELECT * FROM requests WHERE spot IN (WITH RECURSIVE piece(n) AS (SELECT max(%d, (SELECT min(time) FROM records)) >> 30 UNION ALL " +
-		"SELECT n + 1 FROM piece WHERE n < min(%d, (SELECT max(time) FROM records)) >> 30) SELECT n << 32 | %d FROM piece) LIMIT -1)",
+	ticks: "%s", moment: "?", text: "%s", whole: "CAST(coalesce(%s, 0) AS INTEGER)",
 	oneTag: "EXISTS (SELECT 1 FROM json_each(r.tags) AS own WHERE own.value IN (%s))",
 	listed: "r.tags",
-	ranks:  true,
 }
 
-// clickhouseTongue sorts what it has gathered: its own quantiles go by other rules than the nearest rank.
 var clickhouseTongue = tongue{
-	several: "attempts", ticks: "toUnixTimestamp64Micro(%s)", moment: "fromUnixTimestamp64Micro(toInt64(?), 'UTC')", text: "toString(%s)", whole: "toInt64(%s)",
-	month:   "(toInt64(toYear(toDateTime(intDiv(%[1]s, 1000000), 'UTC'))) * 12 + toMonth(toDateTime(intDiv(%[1]s, 1000000), 'UTC')) - 1)",
-	eachTag: "LEFT ARRAY JOIN arrayDistinct(r.tags) AS tag",
-	oneTag:  "hasAny(r.tags, [%s])",
-	listed:  "toJSONString(r.tags)",
-	last:    fmt.Sprintf(" SETTINGS join_use_nulls = 0, prefer_global_in_and_join = 1, max_execution_time = %d", askTime/time.Second),
-	ranked: func(r *rank) string {
-		return fmt.Sprintf("if(sum(%[3]s) = 0, -1, arrayElement(arraySort(groupArrayIf(%[2]s, %[3]s = 1)), intDiv(toUInt64(sum(%[3]s)) * %[1]d + 99, 100)))",
-			r.percent, r.column, r.among)
-	},
+	ticks: "toUnixTimestamp64Micro(%s)", moment: "fromUnixTimestamp64Micro(toInt64(?), 'UTC')", text: "toString(%s)", whole: "toInt64(%s)",
+	oneTag: "hasAny(r.tags, [%s])",
+	listed: "toJSONString(r.tags)",
+	last:   fmt.Sprintf(" SETTINGS join_use_nulls = 0, prefer_global_in_and_join = 1, max_execution_time = %d", askTime/time.Second),
 }
 
 // asker is how the store answers questions.
 func (s *Store) asker() *asker {
-	a := &asker{tongue: sqliteTongue, turns: s.asks}
-	if s.clickhouse {
-		a.tongue = clickhouseTongue
+	a := &asker{tongue: clickhouseTongue, turns: s.asks}
+	if lite, ok := s.engine.(*sqliteEngine); ok {
+		a.tongue, a.lite = sqliteTongue, lite
 	}
 	a.from = s.from
 	a.query = func(ctx context.Context, statement string, args []any) (askRows, error) {
@@ -110,7 +91,7 @@ func (a *asker) read(table, as string) string {
 	return a.from(table) + " AS " + as
 }
 
-// statement makes the one statement that answers a question: `picked` has a row for each request (of tags: for each of its tags)
+// statement makes the one statement with which ClickHouse answers a question: `picked` has a row for each request (of tags: for each of its tags)
 // with its groups as g0, g1, ..., and the rest sums them up.
 func (a *asker) statement(q *Question, show []measure) (string, []any) {
 	needs := part(0)
@@ -123,11 +104,6 @@ func (a *asker) statement(q *Question, show []measure) (string, []any) {
 	p.add("WITH picked AS (")
 	a.pick(p, q, needs)
 	p.add(")")
-	from := "picked"
-	if needs&rankPart != 0 && a.ranks {
-		from += a.addRanks(p, q, "timed", "r.total_us", "NOT r.interrupted")
-		from += a.addRanks(p, q, "streamed", "r.first_us", "r.stream AND r.first_us > 0 AND NOT r.interrupted")
-	}
 	p.add(" SELECT ")
 	for i := range q.By {
 		p.add("g%d, ", i)
@@ -138,7 +114,7 @@ func (a *asker) statement(q *Question, show []measure) (string, []any) {
 			columns = append(columns, a.sum(&m))
 		}
 	}
-	p.add("%s FROM %s", strings.Join(columns, ", "), from)
+	p.add("%s FROM picked", strings.Join(columns, ", "))
 	if len(q.By) > 0 {
 		p.add(" GROUP BY %s", groupNames(len(q.By)))
 		a.order(p, q)
@@ -150,19 +126,19 @@ func (a *asker) statement(q *Question, show []measure) (string, []any) {
 
 // failures are the outcomes of what the gateway or a provider failed, as rules and dashboards have them; interrupted is known to
 // records alone. What clients did wrong, and what limits refuse, is a good answer.
-const failures = "'provider_error', 'timeout', 'internal_error', 'unavailable', 'interrupted'"
+var failures = []string{"provider_error", "timeout", "internal_error", "unavailable", "interrupted"}
 
 // pick writes the requests that are asked about, each with what is summed up.
 func (a *asker) pick(p *phrase, q *Question, needs part) {
 	p.add("SELECT ")
 	a.groups(p, q)
-	p.add("CASE WHEN r.outcome IN (" + failures + ") THEN 1 ELSE 0 END AS wrong, CASE WHEN r.outcome = 'client_gone' THEN 1 ELSE 0 END AS gone, " +
-		"CASE WHEN r.interrupted THEN 1 ELSE 0 END AS interrupted, CASE WHEN r.estimated THEN 1 ELSE 0 END AS estimated, " +
-		"r.prompt_tokens AS prompt_tokens, r.completion_tokens AS completion_tokens, r.cached_tokens AS cached_tokens, " +
-		"r.cache_write_tokens AS cache_write_tokens, r.reasoning_tokens AS reasoning_tokens, r.cost_nano AS cost_nano, r.saved_nano AS saved_nano, " +
-		"CASE WHEN r.cache IN ('exact', 'semantic') THEN 1 ELSE 0 END AS hit, CASE WHEN r.cache = 'miss' THEN 1 ELSE 0 END AS missed, " +
-		"r.total_us AS total_us, r.first_us AS first_us, CASE WHEN r.interrupted THEN 0 ELSE 1 END AS timed, " +
-		"CASE WHEN r.stream AND r.first_us > 0 AND NOT r.interrupted THEN 1 ELSE 0 END AS streamed")
+	p.add("CASE WHEN r.outcome IN ('%s') THEN 1 ELSE 0 END AS wrong, CASE WHEN r.outcome = 'client_gone' THEN 1 ELSE 0 END AS gone, "+
+		"CASE WHEN r.interrupted THEN 1 ELSE 0 END AS interrupted, CASE WHEN r.estimated THEN 1 ELSE 0 END AS estimated, "+
+		"r.prompt_tokens AS prompt_tokens, r.completion_tokens AS completion_tokens, r.cached_tokens AS cached_tokens, "+
+		"r.cache_write_tokens AS cache_write_tokens, r.reasoning_tokens AS reasoning_tokens, r.cost_nano AS cost_nano, r.saved_nano AS saved_nano, "+
+		"CASE WHEN r.cache IN ('exact', 'semantic') THEN 1 ELSE 0 END AS hit, CASE WHEN r.cache = 'miss' THEN 1 ELSE 0 END AS missed, "+
+		"r.total_us AS total_us, r.first_us AS first_us, CASE WHEN r.interrupted THEN 0 ELSE 1 END AS timed, "+
+		"CASE WHEN r.stream AND r.first_us > 0 AND NOT r.interrupted THEN 1 ELSE 0 END AS streamed", strings.Join(failures, "', '"))
 	if needs&attemptPart != 0 {
 		p.add(", coalesce(a.fell, 0) AS fell, coalesce(a.retried, 0) AS retried")
 	}
@@ -189,7 +165,7 @@ func (a *asker) groups(p *phrase, q *Question) {
 // where ends what requests are asked about.
 func (a *asker) where(p *phrase, q *Question) {
 	if slices.Contains(q.By, tagGroup) {
-		p.add(" %s", a.eachTag)
+		p.add(" LEFT ARRAY JOIN arrayDistinct(r.tags) AS tag")
 	}
 	p.add(" WHERE ")
 	a.filter(p, q)
@@ -200,8 +176,6 @@ func (a *asker) group(name string, q *Question) string {
 	switch {
 	case slices.Contains(askUnits, name):
 		return fmt.Sprintf(a.whole, a.tick(name, q))
-	case name == tagGroup && a.ranks:
-		return "coalesce(tags.value, '')"
 	case name == tagGroup:
 		return "tag"
 	}
@@ -235,9 +209,9 @@ const grace = int64(askAfter / time.Microsecond)
 // shadow nothing of the client's.
 func (a *asker) joinAttempts(p *phrase, q *Question) {
 	p.add(" LEFT JOIN (SELECT t.uid AS uid, CASE WHEN max(CASE WHEN t.kind = 'fallback' THEN 1 ELSE 0 END) = 1 OR min(t.provider) <> max(t.provider) THEN 1 ELSE 0 END AS fell, "+
-		"sum(CASE WHEN t.kind = 'retry' THEN 1 ELSE 0 END) AS retried FROM %s WHERE t.kind IN ('first', 'retry', 'failover', 'fallback', 'continue') AND ", a.read(a.several, "t"))
+		"sum(CASE WHEN t.kind = 'retry' THEN 1 ELSE 0 END) AS retried FROM %s WHERE t.kind IN ('first', 'retry', 'failover', 'fallback', 'continue') AND ", a.read("attempts", "t"))
 	a.ofTenant(p, "t", q)
-	p.add(" AND t.uid IN (SELECT n.uid FROM %s WHERE n.kind IN ('retry', 'failover', 'fallback', 'continue') AND ", a.read(a.several, "n"))
+	p.add(" AND t.uid IN (SELECT n.uid FROM %s WHERE n.kind IN ('retry', 'failover', 'fallback', 'continue') AND ", a.read("attempts", "n"))
 	a.ofTenant(p, "n", q)
 	p.add(") GROUP BY t.uid) AS a ON a.uid = r.uid")
 }
@@ -263,9 +237,9 @@ func (a *asker) joinFeedback(p *phrase, q *Question) {
 	p.add(" UNION ALL SELECT b.uid AS uid, %[1]s AS own, %[2]s AS at, %[3]s AS score FROM %[4]s JOIN ("+
 		"SELECT uid, tenant, id FROM (SELECT %[5]s AS uid, s.tenant AS tenant, s.id AS id, "+
 		"row_number() OVER (PARTITION BY s.tenant, s.id ORDER BY s.time DESC, %[5]s DESC) AS newest FROM %[6]s WHERE ",
-		own, fmt.Sprintf(a.ticks, "o.time"), fmt.Sprintf(a.whole, millionths), a.read("feedback", "o"), named, a.requestsOf("s", q.id, q.Since.UnixMicro(), q.Until.UnixMicro()+grace))
+		own, fmt.Sprintf(a.ticks, "o.time"), fmt.Sprintf(a.whole, millionths), a.read("feedback", "o"), named, a.requestsOf("s", q))
 	a.ofTenant(p, "s", q)
-	if a.spots != "" { // mostly there are none, and SQLite need not look for requests then
+	if a.lite != nil { // mostly there are none, and SQLite need not look for requests then
 		p.add(" AND EXISTS (SELECT 1 FROM %s WHERE %s = '%s' AND ", a.read("feedback", "o"), of, noUID)
 		a.opinions(p, q)
 		p.add(")")
@@ -277,12 +251,12 @@ func (a *asker) joinFeedback(p *phrase, q *Question) {
 	p.add(") AS known) AS ordered WHERE latest = 1) AS f ON f.uid = %s", fmt.Sprintf(a.text, "r.uid"))
 }
 
-// requestsOf are requests under a name, narrowed to those that may have an id; "": all.
-func (a *asker) requestsOf(as, id string, since, until int64) string {
-	if id == "" || a.spots == "" {
+// requestsOf are requests under a name, narrowed to those that may have the id that is looked for.
+func (a *asker) requestsOf(as string, q *Question) string {
+	if q.records == nil {
 		return a.read("requests", as)
 	}
-	return fmt.Sprintf(a.spots, since, until, spotOf(0, id)) + " AS " + as
+	return "(SELECT * FROM requests WHERE record IN (" + strings.Join(q.records, ", ") + ") LIMIT -1) AS " + as // the limit has SQLite find these first
 }
 
 // Scores are summed as whole millionths, as sums of fractions depend on their order.
@@ -300,33 +274,11 @@ func (a *asker) opinions(p *phrase, q *Question) {
 	}
 }
 
-// addRanks numbers the requests that are so by the column of, and picks from each group the ones that percentiles are. It returns
-// how these are joined to the groups' rows. What is numbered is as narrow as can be, as the database sorts it.
-func (a *asker) addRanks(p *phrase, q *Question, name, of, so string) (join string) {
-	by, part, each, join := "", "", "", " ON 1"
-	if len(q.By) > 0 {
-		by = groupNames(len(q.By)) + ", "
-		part, each, join = "PARTITION BY "+groupNames(len(q.By)), " GROUP BY "+groupNames(len(q.By)), " USING ("+groupNames(len(q.By))+")"
-	}
-	p.add(", %s_ranks AS (SELECT %sv, row_number() OVER (%s ORDER BY v) AS k FROM (SELECT ", name, by, part)
-	a.groups(p, q)
-	p.add("%s AS v FROM %s", of, a.read("requests", "r"))
-	a.where(p, q)
-	p.add(" AND %s)), %s_at AS (SELECT %s", so, name, by)
-	for i, percent := range []int{50, 95, 99} {
-		p.add("%smax(CASE WHEN k = (n * %d + 99) / 100 THEN v END) AS %s_%[2]d", [...]string{"", ", ", ", "}[i], percent, name)
-	}
-	p.add(" FROM %[1]s_ranks JOIN (SELECT %[2]smax(k) AS n FROM %[1]s_ranks%[3]s)%[4]s%[3]s)", name, by, each, join)
-	return " LEFT JOIN " + name + "_at" + join
-}
-
 // sum is a measure of a group.
 func (a *asker) sum(m *measure) string {
-	switch {
-	case m.rank != nil && a.ranks:
-		return fmt.Sprintf("coalesce(max(%s_%d), -1)", m.rank.among, m.rank.percent)
-	case m.rank != nil:
-		return fmt.Sprintf(a.whole, a.ranked(m.rank))
+	if r := m.rank; r != nil { // its own quantiles go by other rules than the nearest rank
+		return fmt.Sprintf("toInt64(if(sum(%[3]s) = 0, -1, arrayElement(arraySort(groupArrayIf(%[2]s, %[3]s = 1)), intDiv(toUInt64(sum(%[3]s)) * %[1]d + 99, 100))))",
+			r.percent, r.column, r.among)
 	}
 	return fmt.Sprintf(a.whole, m.sql)
 }

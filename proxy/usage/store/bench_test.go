@@ -1,3 +1,5 @@
+//go:build unix
+
 package store
 
 import (
@@ -6,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,14 +33,17 @@ func benchmarkWrite(b *testing.B, url string) {
 		list[i] = usualRecord(i)
 	}
 	var most, now runtime.MemStats
-	engine, self := engineCPU(b), processCPU(b, os.Getpid())
+	engine, self, least := engineCPU(b), time.Duration(0), time.Hour
 	n := 0
 	for b.Loop() {
 		for i, r := range list {
 			r.UID, r.ID = usage.NewUID(noon), fmt.Sprint("req_", n, "_", i)
 			r.Time = noon.Add(time.Duration(n)*time.Second + time.Duration(i)*50*time.Microsecond)
 		}
+		before := ownCPU()
 		write(b, s, fmt.Sprint(n), list)
+		took := ownCPU() - before
+		self, least = self+took, min(least, took)
 		n++
 		if runtime.ReadMemStats(&now); now.HeapInuse > most.HeapInuse {
 			most = now
@@ -45,7 +51,8 @@ func benchmarkWrite(b *testing.B, url string) {
 	}
 	b.ReportMetric(float64(size*n)/b.Elapsed().Seconds(), "records/s")
 	b.ReportMetric((engineCPU(b)-engine)*1e6/float64(size*n), "engine-us/record")
-	b.ReportMetric((processCPU(b, os.Getpid())-self)*1e6/float64(size*n), "gateway-us/record")
+	b.ReportMetric(self.Seconds()*1e6/float64(size*n), "gateway-us/record")
+	b.ReportMetric(least.Seconds()*1e6/size, "least-us/record")
 	b.ReportMetric(float64(most.HeapInuse)/(1<<20), "MB")
 	if got := s.number(b, `SELECT count(*) FROM requests`); got != int64(size*n) {
 		b.Errorf("%d requests, want %d", got, size*n)
@@ -71,6 +78,13 @@ func engineCPU(b *testing.B) float64 {
 		return processCPU(b, s.PID())
 	}
 	return 0
+}
+
+// ownCPU is what this process has used of the processors, its collector's part too.
+func ownCPU() time.Duration {
+	var used syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &used) // of itself a process may always know
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 // processCPU is what a process has used of the processors, in seconds.

@@ -134,7 +134,13 @@ func (e *houseEngine) insert(ctx context.Context, token string, b *batch) error 
 		"deduplicate_blocks_in_dependent_materialized_views": 1,
 		"async_insert":                                       0,
 	}))
-	err := sendRows(ctx, e, attemptsTable(), b.attempts)
+	var attempts []attempt
+	for _, r := range b.requests {
+		for i := range r.Attempts {
+			attempts = append(attempts, attempt{r, &r.Attempts[i], i + 1})
+		}
+	}
+	err := sendRows(ctx, e, attemptsTable(), attempts)
 	if err == nil {
 		err = sendRows(ctx, e, contentsTable(), b.contents)
 	}

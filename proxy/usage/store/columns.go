@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"time"
@@ -106,7 +107,7 @@ func attemptsTable() table[attempt] {
 		col("seq", small, func(a attempt) uint16 { return narrow(a.seq) }),
 		col("time", instant, func(a attempt) time.Time { return a.record.Time.Add(a.Begun) }),
 		col("tenant", word, func(a attempt) string { return a.record.Tenant }),
-		col("model", word, func(a attempt) string { return a.record.Model }),
+		col("model", word, func(a attempt) string { return cmp.Or(a.Entry, a.record.Model) }),
 		col("kind", word, func(a attempt) string { return a.Kind }),
 		col("provider", word, func(a attempt) string { return a.Provider }),
 		col("served", word, func(a attempt) string { return a.Model }),

@@ -53,7 +53,9 @@ func testGatewayKilled(t *testing.T, url string) {
 // killedAfter is how many batches a process says it has written before it is killed, n or a few more.
 func killedAfter(t *testing.T, n int, url string, from int) (done int) {
 	t.Helper()
-	child := exec.Command(os.Args[0], "-test.run", "^TestGatewayKilled$")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // one that writes nothing is killed too
+	defer cancel()
+	child := exec.CommandContext(ctx, os.Args[0], "-test.run", "^TestGatewayKilled$")
 	child.Env = append(os.Environ(), killedURL+"="+url, "STORE_FROM="+strconv.Itoa(from), killedTime+"="+noon.Format(time.RFC3339Nano))
 	out, err := child.StdoutPipe()
 	if err != nil {

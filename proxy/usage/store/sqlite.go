@@ -15,33 +15,34 @@ import (
 	"sync"
 	"time"
 
-	"modernc.org/sqlite" // the driver, in Go
+	_ "modernc.org/sqlite" // the driver, in Go
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
 //go:embed sqlite/*.sql
 var sqliteFiles embed.FS
 
-// pragmas of every connection. What is answered is on the disk: the spool forgets it then. Pages that retention empties are
+// pragmas are of every connection. What is answered is on the disk: the spool forgets it then. Pages that retention empties are
 // given back to the file system (auto_vacuum, which counts when the file is made, as page_size does). A batch fits in the cache.
-const pragmas = "?_txlock=immediate&_pragma=page_size(8192)&_pragma=cache_size(-8000)&_pragma=auto_vacuum(2)&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
+var pragmas = []string{"busy_timeout(5000)", "page_size(8192)", "cache_size(-8000)", "auto_vacuum(2)", "journal_mode(WAL)", "synchronous(FULL)"}
 
 // purged is how many rows one transaction deletes: writers wait no longer than that takes.
 const purged = 1000
 
 // sqliteEngine is a file. Writers take turns.
 type sqliteEngine struct {
-	db   *sql.DB
-	pin  *sql.Conn // keeps a database in memory, which goes with the last connection to it; else nil
-	turn sync.Mutex
-	keep Keep
-	now  func() time.Time
+	uri    string
+	db     *sql.DB
+	turn   sync.Mutex
+	writer *link // for who has the turn. A database in memory goes with the last connection to it
+	keep   Keep
+	now    func() time.Time
 }
 
 func (s *Store) openSQLite(ctx context.Context, path string, o Options) error {
 	s.name = path
 	e := &sqliteEngine{keep: o.Keep, now: o.now}
-	if err := e.open(ctx, path); err != nil {
+	if err := e.open(path); err != nil {
 		return s.named(err)
 	}
 	files, err := fs.Sub(sqliteFiles, "sqlite")
@@ -55,30 +56,29 @@ func (s *Store) openSQLite(ctx context.Context, path string, o Options) error {
 	return nil
 }
 
-func (e *sqliteEngine) open(ctx context.Context, path string) (err error) {
+func (e *sqliteEngine) open(path string) (err error) {
 	if path == ":memory:" {
-		return e.openMemory(ctx)
+		e.uri = "file:/" + rand.Text() + "?vfs=memdb" // nobody else's
+	} else {
+		e.uri = "file:" + (&url.URL{Path: path}).EscapedPath()
+		err = create(path)
 	}
-	if err := create(path); err != nil {
+	if err == nil {
+		e.writer, err = dial(e.uri, pragmas...)
+	}
+	if err != nil {
 		return err
 	}
-	if e.db, err = sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+pragmas); err != nil {
+	options := "?"
+	if strings.Contains(e.uri, "?") {
+		options = "&"
+	}
+	if e.db, err = sql.Open("sqlite", e.uri+options+"_txlock=immediate&_pragma="+strings.Join(pragmas, "&_pragma=")); err != nil {
+		e.writer.close()
 		return err
 	}
 	e.db.SetMaxOpenConns(8)
 	e.db.SetMaxIdleConns(8)
-	return nil
-}
-
-// openMemory makes a database that is nobody else's. One connection is the pin, the other is shared by all in turns.
-func (e *sqliteEngine) openMemory(ctx context.Context) (err error) {
-	if e.db, err = sql.Open("sqlite", "file:/"+rand.Text()+pragmas+"&vfs=memdb"); err != nil {
-		return err
-	}
-	e.db.SetMaxOpenConns(2)
-	if e.pin, err = e.db.Conn(ctx); err != nil {
-		return errors.Join(err, e.db.Close())
-	}
 	return nil
 }
 
@@ -193,16 +193,17 @@ func purgeShared(ctx context.Context, tx *sql.Tx, before time.Time) error {
 			return err
 		}
 	}
-	return nil
+	_, err := tx.ExecContext(ctx, `DELETE FROM ids WHERE first < (SELECT max(first) FROM ids WHERE first <= (SELECT min(record) FROM records))`)
+	return err
 }
 
 // refusedLite marks errors that speak of values.
 func refusedLite(err error) error {
-	var failed *sqlite.Error
+	var failed *liteError
 	if !errors.As(err, &failed) {
 		return err
 	}
-	switch failed.Code() & 0xff {
+	switch failed.code & 0xff {
 	case sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_RANGE:
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
@@ -210,8 +211,11 @@ func refusedLite(err error) error {
 }
 
 func (e *sqliteEngine) close() error {
-	if e.pin == nil {
-		return e.db.Close()
+	e.turn.Lock()
+	defer e.turn.Unlock()
+	if e.writer != nil {
+		e.writer.close()
+		e.writer = nil
 	}
-	return errors.Join(e.pin.Close(), e.db.Close())
+	return e.db.Close()
 }

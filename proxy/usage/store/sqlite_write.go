@@ -1,22 +1,24 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
-	"database/sql/driver"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"slices"
 	"strings"
 	"time"
+	"unsafe"
 
 	"jarvis-gateway/proxy/usage"
 )
 
 // This file writes batches into SQLite. A saturated gateway does that on the processors that its requests need, so it is made
 // to cost little: what requests share is written once (callers, ways), an attempt that says nothing new is not written, and
-// rows are bound by the driver itself.
+// nothing is made for one record alone.
 
 // caller is who sent a request.
 type caller struct{ tenant, team, key string }
@@ -33,19 +35,22 @@ var (
 		"tier", "price", "outcome", "code", "finish", "attempt_result", "stream", "estimated", "status", "gone", "interrupted", "attempts"}
 	recordColumns = []string{"time", "uid", "spot", "caller", "way", "id", "user", "scene", "tags", "asked", "prompt_tokens", "completion_tokens",
 		"cached_tokens", "cache_write_tokens", "reasoning_tokens", "rare", "cost_nano", "saved_nano", "queued_us", "first_us", "upstream_us", "overhead_us",
-		"total_us", "bytes_in", "bytes_out", "attempt_begun_us", "attempt_first_us"}
+		"total_us", "bytes_in", "bytes_out", "fell", "retried", "attempt_begun_us", "attempt_first_us"}
 )
 
-func (c caller) values() []any { return []any{c.tenant, c.team, c.key} }
+func (c caller) put(s *statement) {
+	s.text(c.tenant)
+	s.text(c.team)
+	s.text(c.key)
+}
 
-func (w way) values() (list []any) {
+func (w way) put(s *statement) {
 	for _, name := range w.names {
-		list = append(list, name)
+		s.text(name)
 	}
 	for _, n := range w.numbers {
-		list = append(list, n)
+		s.int(n)
 	}
-	return list
 }
 
 // wayOf is how a request was served. only is its only attempt, if that has no numbers of its own.
@@ -73,7 +78,7 @@ func onlyAttempt(r *usage.Record) *usage.Attempt {
 		return nil
 	}
 	a := &r.Attempts[0]
-	same := a.Kind == "first" && a.Provider == r.Provider && a.Model == r.Served && a.Replica == r.Replica && a.Region == r.Region && a.Cost == r.Cost && a.Usage == r.Usage
+	same := a.Kind == "first" && (a.Entry == "" || a.Entry == r.Model) && a.Provider == r.Provider && a.Model == r.Served && a.Replica == r.Replica && a.Region == r.Region && a.Cost == r.Cost && a.Usage == r.Usage
 	if !same || a.Begun < 0 || a.Begun >= askAfter || begunAt(r, a) != kept(r.Time)+a.Begun.Microseconds() {
 		return nil
 	}
@@ -87,25 +92,26 @@ func begunAt(r *usage.Record, a *usage.Attempt) int64 { return kept(r.Time.Add(a
 
 // shared finds the numbers of what the requests of a batch share.
 type shared[K comparable] struct {
-	find   *sql.Stmt
-	values func(K) []any
-	seen   int64
-	known  map[K]int64
+	find  *statement
+	put   func(K, *statement)
+	seen  int64
+	known map[K]int64
 }
 
 // share prepares for a batch whose latest request is of seen.
-func share[K comparable](ctx context.Context, tx *sql.Tx, one string, columns []string, values func(K) []any, seen int64) (*shared[K], error) {
-	list := `"` + strings.Join(columns, `", "`) + `"`
-	find, err := tx.PrepareContext(ctx, `INSERT INTO `+one+`s (`+list+`, seen) VALUES (`+strings.Repeat("?, ", len(columns))+`?)
-		ON CONFLICT DO UPDATE SET seen = max(seen, excluded.seen) RETURNING `+one)
-	return &shared[K]{find, values, seen, map[K]int64{}}, err
+func share[K comparable](l *link, one string, columns []string, put func(K, *statement), seen int64) (*shared[K], error) {
+	find, err := l.keep(`INSERT INTO ` + one + `s ("` + strings.Join(columns, `", "`) + `", seen) VALUES (` + strings.Repeat("?, ", len(columns)) + `?)
+		ON CONFLICT DO UPDATE SET seen = max(seen, excluded.seen) RETURNING ` + one)
+	return &shared[K]{find, put, seen, map[K]int64{}}, err
 }
 
-func (s *shared[K]) number(ctx context.Context, k K) (n int64, err error) {
+func (s *shared[K]) number(k K) (n int64, err error) {
 	if n, ok := s.known[k]; ok {
 		return n, nil
 	}
-	err = s.find.QueryRowContext(ctx, append(s.values(k), s.seen)...).Scan(&n)
+	s.put(k, s.find)
+	s.find.int(s.seen)
+	n, err = s.find.one()
 	s.known[k] = n
 	return n, err
 }
@@ -114,34 +120,35 @@ func (s *shared[K]) number(ctx context.Context, k K) (n int64, err error) {
 type filed struct {
 	*usage.Record
 	only        *usage.Attempt
+	at          int64
 	caller, way int64
 }
 
 // file finds what the requests share, and sorts them by time: rows that come in order are put in quickly.
-func file(ctx context.Context, tx *sql.Tx, requests []*usage.Record) (list []filed, err error) {
+func file(l *link, requests []*usage.Record) (list []filed, err error) {
 	if len(requests) == 0 {
 		return nil, nil
 	}
 	list = make([]filed, len(requests))
 	for i, r := range requests {
-		list[i] = filed{Record: r, only: onlyAttempt(r)}
+		list[i] = filed{Record: r, only: onlyAttempt(r), at: kept(r.Time)}
 	}
-	slices.SortStableFunc(list, func(a, b filed) int { return a.Time.Compare(b.Time) })
-	seen := kept(list[len(list)-1].Time)
-	callers, err := share(ctx, tx, "caller", callerColumns, caller.values, seen)
+	slices.SortStableFunc(list, func(a, b filed) int { return cmp.Compare(a.at, b.at) })
+	seen := list[len(list)-1].at
+	callers, err := share(l, "caller", callerColumns, caller.put, seen)
 	if err != nil {
 		return nil, err
 	}
-	ways, err := share(ctx, tx, "way", wayColumns, way.values, seen)
+	ways, err := share(l, "way", wayColumns, way.put, seen)
 	if err != nil {
 		return nil, err
 	}
 	for i := range list {
 		f := &list[i]
-		if f.caller, err = callers.number(ctx, caller{f.Tenant, f.Team, f.Key}); err != nil {
+		if f.caller, err = callers.number(caller{f.Tenant, f.Team, f.Key}); err != nil {
 			return nil, err
 		}
-		if f.way, err = ways.number(ctx, wayOf(f.Record, f.only)); err != nil {
+		if f.way, err = ways.number(wayOf(f.Record, f.only)); err != nil {
 			return nil, err
 		}
 	}
@@ -160,11 +167,12 @@ type rare struct {
 	Characters   int64   `json:"characters,omitempty"`
 }
 
-func rareOf(r *usage.Record) any {
+// rareOf is "" where there is nothing of it.
+func rareOf(r *usage.Record) string {
 	u := &r.Usage
 	have := rare{finite(r.Similarity), u.CacheWrite1h, u.Audio, u.AudioOut, u.ImageIn, u.Images, u.Millis, u.Characters}
 	if have == (rare{}) {
-		return nil
+		return ""
 	}
 	text, _ := json.Marshal(have) // numbers always can be
 	return string(text)
@@ -175,33 +183,77 @@ func rareOf(r *usage.Record) any {
 const spotSpan = 30
 
 // spotOf is where the id of a request of a time is looked up.
-func spotOf(us int64, id string) int64 {
-	return us>>spotSpan<<32 | int64(crc32.ChecksumIEEE([]byte(id)))
-}
+func spotOf(us int64, id string) int64 { return us>>spotSpan<<32 | int64(sumOf(id)) }
 
-// some is NULL for what most requests do not have: it costs less to write.
-func some(s string) any {
-	if s == "" {
-		return nil
+func shortSum(id string) uint16 { return uint16(sumOf(id)) }
+
+func sumOf(id string) uint32 { return crc32.ChecksumIEEE(unsafe.Slice(unsafe.StringData(id), len(id))) }
+
+// put puts a record. spotted says that its id is looked up by its spot.
+func (f *filed) put(s *statement, spotted bool) {
+	u := &f.Usage
+	s.int(f.at)
+	s.blob(f.UID[:])
+	if spotted {
+		s.int(spotOf(f.at, f.ID))
+	} else {
+		s.null()
 	}
-	return s
-}
-
-func (f *filed) put(s *sheet) error {
-	us, u := kept(f.Time), &f.Usage
-	var tags, asked, begun, first any
+	s.int(f.caller)
+	s.int(f.way)
+	s.text(f.ID)
+	s.some(f.User)
+	s.some(f.Scene)
 	if len(f.Tags) > 0 {
-		tags = liteValue(f.Tags)
+		s.value(liteValue(f.Tags))
+	} else {
+		s.null()
 	}
 	if f.Asked != f.Model {
-		asked = f.Asked
+		s.text(f.Asked)
+	} else {
+		s.null()
 	}
-	if f.only != nil {
-		begun, first = f.only.Begun.Microseconds(), f.only.First.Microseconds()
+	s.ints(u.Prompt, u.Completion, u.CachedPrompt, u.CacheWrite, u.Reasoning)
+	s.some(rareOf(f.Record))
+	s.ints(int64(f.Cost), int64(f.Saved), f.Queued.Microseconds(), f.First.Microseconds(), f.Upstream.Microseconds(), f.Overhead.Microseconds(),
+		f.Total.Microseconds(), f.In, f.Out)
+	s.ints(f.failures())
+	if f.only == nil {
+		s.null()
+		s.null()
+	} else {
+		s.ints(f.only.Begun.Microseconds(), f.only.First.Microseconds())
 	}
-	return s.put(us, f.UID.String(), spotOf(us, f.ID), f.caller, f.way, f.ID, some(f.User), some(f.Scene), tags, asked, u.Prompt, u.Completion,
-		u.CachedPrompt, u.CacheWrite, u.Reasoning, rareOf(f.Record), int64(f.Cost), int64(f.Saved), f.Queued.Microseconds(), f.First.Microseconds(),
-		f.Upstream.Microseconds(), f.Overhead.Microseconds(), f.Total.Microseconds(), f.In, f.Out, begun, first)
+}
+
+// failures are whether the request was sent to another provider, or to a fallback, after a failure, and how often it was sent again.
+// Of the kinds of attempts, a hedge is no failure, and a shadow nothing of the client's.
+func (f *filed) failures() (fell, retried int64) {
+	provider, again := "", false
+	for i := range f.Attempts {
+		a := &f.Attempts[i]
+		switch a.Kind {
+		case "retry":
+			retried++
+			again = true
+		case "failover", "continue":
+			again = true
+		case "fallback":
+			fell, again = 1, true
+		case "first":
+		default:
+			continue
+		}
+		if provider != "" && a.Provider != provider {
+			fell = 1
+		}
+		provider = a.Provider
+	}
+	if !again {
+		return 0, 0
+	}
+	return fell, retried
 }
 
 // further are the columns of attempts that have rows of their own.
@@ -224,101 +276,38 @@ func furtherOf(list []filed) (attempts []attempt) {
 	return attempts
 }
 
-// sheet inserts rows into a table, many with one statement.
-type sheet struct {
-	ctx        context.Context
-	conn       driver.ConnPrepareContext
-	begin, end string // of the statement, around the rows
-	width      int
-	full       driver.Stmt
-	values     []driver.NamedValue
-}
-
-// sheetRows is how many rows one statement inserts. More gain little, and a statement for as many must be made first.
+// sheetRows is how many rows one statement inserts. More gain little.
 const sheetRows = 16
 
-func newSheet(ctx context.Context, conn driver.ConnPrepareContext, table string, columns []string, conflict string) *sheet {
-	return &sheet{
-		ctx: ctx, conn: conn, width: len(columns), values: make([]driver.NamedValue, 0, sheetRows*len(columns)),
-		begin: `INSERT INTO ` + table + ` ("` + strings.Join(columns, `", "`) + `") VALUES `, end: conflict,
-	}
-}
-
-func (s *sheet) put(row ...any) error {
-	for _, v := range row {
-		s.values = append(s.values, driver.NamedValue{Ordinal: len(s.values) + 1, Value: v})
-	}
-	if len(s.values) < cap(s.values) {
-		return nil
-	}
-	err := s.ctx.Err()
-	if s.full == nil && err == nil {
-		s.full, err = s.prepare(sheetRows)
-	}
-	if err == nil {
-		err = s.insert(s.full)
-	}
-	return err
-}
-
-func (s *sheet) prepare(rows int) (driver.Stmt, error) {
-	row := `(` + strings.Repeat(", ?", s.width)[2:] + `)`
-	statement, err := s.conn.PrepareContext(s.ctx, s.begin+strings.Repeat(", "+row, rows)[2:]+s.end)
-	if err != nil {
-		return nil, err // the driver returns a statement all the same
-	}
-	return statement, nil
-}
-
-// insert is not given the context: the driver would have somebody wait for its end each time.
-func (s *sheet) insert(statement driver.Stmt) error {
-	_, err := statement.(driver.StmtExecContext).ExecContext(context.Background(), s.values)
-	s.values = s.values[:0]
-	return err
-}
-
-// close inserts the last rows, if all went well so far.
-func (s *sheet) close(err error) error {
-	if rest := len(s.values) / s.width; rest > 0 && err == nil {
-		var last driver.Stmt
-		if last, err = s.prepare(rest); err == nil {
-			err = s.insert(last)
-			_ = last.Close() // it has nothing more to say
+// insert puts n rows into a table.
+func (l *link) insert(ctx context.Context, table string, columns []string, conflict string, n int, put func(i int, s *statement)) error {
+	row := `(` + strings.Repeat(", ?", len(columns))[2:] + `)`
+	begin := `INSERT INTO ` + table + ` ("` + strings.Join(columns, `", "`) + `") VALUES ` + row
+	for i := 0; i < n; {
+		rows, text := 1, begin+conflict
+		if n-i >= sheetRows {
+			rows, text = (n-i)/sheetRows*sheetRows, begin+strings.Repeat(", "+row, sheetRows-1)+conflict
 		}
-	}
-	if s.full != nil {
-		_ = s.full.Close()
-	}
-	return err
-}
-
-func insertRows[R any](ctx context.Context, conn driver.ConnPrepareContext, t table[R], rows []R, conflict string) (err error) {
-	s, values := newSheet(ctx, conn, t.name, names(t.columns), conflict), make([]any, len(t.columns))
-	for _, r := range rows {
-		for i := range t.columns {
-			values[i] = t.columns[i].one(r)
+		s, err := l.keep(text)
+		for end := i + rows; i < end && err == nil; {
+			put(i, s)
+			if i++; s.next == len(s.slots) {
+				err = cmp.Or(ctx.Err(), s.run())
+			}
 		}
-		if err = s.put(values...); err != nil {
-			break
+		if err != nil {
+			return fmt.Errorf("%s: %w", table, err)
 		}
-	}
-	if err = s.close(err); err != nil {
-		return fmt.Errorf("%s: %w", t.name, err)
 	}
 	return nil
 }
 
-func insertRecords(ctx context.Context, conn driver.ConnPrepareContext, list []filed) (err error) {
-	s := newSheet(ctx, conn, "records", recordColumns, ignore)
-	for i := range list {
-		if err = list[i].put(s); err != nil {
-			break
+func insertRows[R any](ctx context.Context, l *link, t table[R], rows []R, conflict string) (err error) {
+	return l.insert(ctx, t.name, names(t.columns), conflict, len(rows), func(i int, s *statement) {
+		for _, c := range t.columns {
+			s.value(c.one(rows[i]))
 		}
-	}
-	if err = s.close(err); err != nil {
-		return fmt.Errorf("requests: %w", err)
-	}
-	return nil
+	})
 }
 
 // ignore leaves out what is there already, so that a batch may come twice.
@@ -332,38 +321,97 @@ func (e *sqliteEngine) insert(ctx context.Context, _ string, b *batch) error {
 func (e *sqliteEngine) write(ctx context.Context, b *batch) error {
 	e.turn.Lock()
 	defer e.turn.Unlock()
-	conn, err := e.db.Conn(ctx)
+	l := e.writer
+	if l == nil {
+		return sql.ErrConnDone
+	}
+	err := ctx.Err()
+	if err == nil {
+		err = l.run("BEGIN IMMEDIATE")
+	}
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	tx, err := conn.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	list, err := file(ctx, tx, b.requests)
+	err = writeRows(ctx, l, b)
 	if err == nil {
-		err = conn.Raw(func(raw any) error { return writeRows(ctx, raw.(driver.ConnPrepareContext), b, list) })
+		err = l.run("COMMIT")
 	}
 	if err != nil {
-		_ = tx.Rollback() // what is not committed does not last
-		return err
-	}
-	return tx.Commit()
-}
-
-func writeRows(ctx context.Context, conn driver.ConnPrepareContext, b *batch, list []filed) error {
-	err := insertRecords(ctx, conn, list)
-	if err == nil {
-		err = insertRows(ctx, conn, further(), furtherOf(list), ignore)
-	}
-	if err == nil {
-		err = insertRows(ctx, conn, contentsTable(), b.contents, ignore)
-	}
-	if err == nil {
-		err = insertRows(ctx, conn, feedbackTable(), b.feedback, latest())
+		_ = l.run("ROLLBACK") // what is not committed does not last
 	}
 	return err
+}
+
+func writeRows(ctx context.Context, l *link, b *batch) error {
+	list, err := file(l, b.requests)
+	if err == nil {
+		err = insertRecords(ctx, l, list)
+	}
+	if err == nil {
+		err = insertRows(ctx, l, further(), furtherOf(list), ignore)
+	}
+	if err == nil {
+		err = insertRows(ctx, l, contentsTable(), b.contents, ignore)
+	}
+	if err == nil {
+		err = insertRows(ctx, l, feedbackTable(), b.feedback, latest())
+	}
+	return err
+}
+
+// manyIds is from how many records on the ids of a batch are written down together.
+const manyIds = 500
+
+// insertRecords has SQLite number the records, which then follow each other. To say the numbers would have it keep a copy of every page,
+// as they might be none.
+func insertRecords(ctx context.Context, l *link, list []filed) error {
+	next, err := l.keep(`SELECT coalesce(max(record), 0) + 1 FROM records`)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	first, err := next.one()
+	if err != nil {
+		return err
+	}
+	few := len(list) < manyIds
+	err = l.insert(ctx, "records", recordColumns, ignore, len(list), func(i int, s *statement) { list[i].put(s, few) })
+	if err != nil || few {
+		return err
+	}
+	end, err := next.one()
+	if err != nil || end == first {
+		return err
+	}
+	return insertIds(l, first, end, list)
+}
+
+// insertIds writes down the ids of the records from first to end. Of the list, some may have been there already.
+func insertIds(l *link, first, end int64, list []filed) error {
+	var sums []byte
+	if int(end-first) == len(list) {
+		for i := range list {
+			sums = binary.LittleEndian.AppendUint16(sums, shortSum(list[i].ID))
+		}
+	} else {
+		s, err := l.keep(`SELECT id FROM records WHERE record >= ? ORDER BY record`)
+		if err != nil {
+			return err
+		}
+		s.int(first)
+		if err := s.each(context.Background(), func() error {
+			sums = binary.LittleEndian.AppendUint16(sums, shortSum(string(s.bytes(0))))
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	s, err := l.keep(`INSERT OR REPLACE INTO ids (first, since, until, sums) VALUES (?, ?, ?, ?)`)
+	if err != nil {
+		return err
+	}
+	s.ints(first, list[0].at, list[len(list)-1].at)
+	s.blob(sums)
+	return s.run()
 }
 
 // latest has feedback replace what was said of the same request before.

@@ -86,26 +86,51 @@ func sameSet(t *testing.T, got, want []string) {
 }
 
 // A request is found by its uid, which SQLite has no index of, also if its uid is from its end; and by its id.
-func TestFound(t *testing.T) { both(t, testFound) }
+func TestFound(t *testing.T) {
+	both(t, func(t *testing.T, url string) { testFound(t, url, 200) })
+}
 
-func testFound(t *testing.T, url string) {
+// SQLite keeps the ids of large batches in another way.
+func TestFoundInLargeBatches(t *testing.T) {
+	both(t, func(t *testing.T, url string) { testFound(t, url, 2*manyIds) })
+}
+
+func testFound(t *testing.T, url string, n int) {
 	s := opened(t, url, Options{})
 	var list []*usage.Record
-	for i := range 200 {
+	for i := range n {
 		r := usualRecord(i)
 		r.Time = noon.Add(-time.Duration(i) * 6 * time.Hour)
-		r.UID, r.ID = usage.NewUID(r.Time.Add(time.Duration(i%3)*time.Hour)), fmt.Sprint("req_", i%100)
+		r.UID, r.ID = usage.NewUID(r.Time.Add(time.Duration(i%3)*time.Hour)), fmt.Sprint("req_", i%(n/2))
 		list = append(list, r)
 	}
 	write(t, s, "a", list)
+	write(t, s, "a", list)
+	if !s.clickhouse { // a batch of which some is there already
+		write(t, s, "b", list[:n/4])
+		for i := range n / 2 {
+			other := usualRecord(i)
+			other.Time, other.UID, other.ID = noon.Add(time.Duration(i)*time.Second), uidOf(i), fmt.Sprint("later_", i)
+			list = append(list, other)
+		}
+		write(t, s, "c", list[n/2:])
+		found, _, err := s.Requests(t.Context(), Listing{ID: "later_77"})
+		if err != nil || len(found) != 1 || found[0].UID != uidOf(77) {
+			t.Errorf("%d, %v", len(found), err)
+		}
+		list = list[:n]
+	}
 	for i, r := range list {
+		if n > 200 && i%97 > 0 || s.clickhouse && i%5 > 0 { // which takes its time
+			continue
+		}
 		for _, l := range []Listing{{UID: r.UID.String()}, {ID: r.ID}, {ID: r.ID, UID: r.UID.String()}} {
 			want := 1
 			if l.UID == "" {
 				want = 2
 			}
 			found, _, err := s.Requests(t.Context(), l)
-			if err != nil || len(found) != want || found[i/100*(want-1)].UID != r.UID || len(found[0].Attempts) != len(list[i%100].Attempts) {
+			if err != nil || len(found) != want || found[i/(n/2)*(want-1)].UID != r.UID || len(found[0].Attempts) != len(list[i%(n/2)].Attempts) {
 				t.Fatalf("%d %+v: %d, %v", i, l, len(found), err)
 			}
 		}
@@ -114,6 +139,43 @@ func testFound(t *testing.T, url string) {
 		if found, _, err := s.Requests(t.Context(), l); err != nil || len(found) != 0 {
 			t.Errorf("%+v: %d, %v", l, len(found), err)
 		}
+	}
+}
+
+// One id of very many requests does not keep the latest of them from being found.
+func TestOneIdOfMany(t *testing.T) {
+	s := opened(t, "sqlite:"+filepath.Join(t.TempDir(), "usage.db"), Options{})
+	list := make([]*usage.Record, mostRecords+10)
+	for i := range list {
+		list[i] = usualRecord(i)
+		list[i].ID, list[i].UID, list[i].Time = "always", uidOf(i), noon.Add(time.Duration(i)*time.Millisecond)
+	}
+	write(t, s, "a", list)
+	found, more, err := s.Requests(t.Context(), Listing{ID: "always", Question: Question{Limit: 3}})
+	if err != nil || len(found) != 3 || !more || found[0].UID != list[len(list)-1].UID {
+		t.Errorf("%d, %v", len(found), err)
+	}
+}
+
+// The ids of records go when these do.
+func TestIdsGo(t *testing.T) {
+	now := noon
+	s := opened(t, "sqlite:"+filepath.Join(t.TempDir(), "usage.db"), Options{Keep: Keep{Records: time.Hour}, every: time.Hour, now: func() time.Time { return now }})
+	for batch := range 3 {
+		list := make([]*usage.Record, manyIds)
+		for i := range list {
+			list[i] = usualRecord(i)
+			list[i].UID, list[i].ID, list[i].Time = uidOf(batch*manyIds+i), fmt.Sprint(batch, "_", i), noon.Add(time.Duration(batch)*30*time.Minute)
+		}
+		write(t, s, fmt.Sprint(batch), list)
+	}
+	now = noon.Add(2*time.Hour - 1)
+	s.settle(t)
+	if n := s.number(t, `SELECT count(*) FROM ids`); n != 1 {
+		t.Errorf("%d rows of ids", n)
+	}
+	if found, _, err := s.Requests(t.Context(), Listing{ID: "2_5"}); err != nil || len(found) != 1 {
+		t.Errorf("%d, %v", len(found), err)
 	}
 }
 

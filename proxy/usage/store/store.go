@@ -61,7 +61,6 @@ type engine interface {
 // batch is what is stored together.
 type batch struct {
 	requests []*usage.Record
-	attempts []attempt
 	contents []*usage.Record
 	feedback []*usage.Feedback
 }
@@ -108,9 +107,6 @@ func (s *Store) Close() error {
 func (s *Store) Write(ctx context.Context, token string, records []*usage.Record, feedback []*usage.Feedback) error {
 	b := &batch{requests: records, feedback: feedback}
 	for _, r := range records {
-		for i := range r.Attempts {
-			b.attempts = append(b.attempts, attempt{r, &r.Attempts[i], i + 1})
-		}
 		if r.Content != (usage.Content{}) {
 			b.contents = append(b.contents, r)
 		}
