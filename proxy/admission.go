@@ -190,6 +190,9 @@ func (x *exchange) surcharged() string {
 			return f.name
 		}
 	}
+	if holds(x.body.Raw(), `"advisor_`) && strings.Contains(x.body.Get("tools.#.type").Raw, `"advisor_`) { // which is another model
+		return "tools"
+	}
 	return ""
 }
 
@@ -320,7 +323,7 @@ func appendReset(dst []byte, d time.Duration) []byte {
 // bill tells what the answer cost, and what was done to the request to stay within limits.
 func (x *exchange) bill(h *fasthttp.ResponseHeader) {
 	var space [32]byte
-	if x.priced && x.failure == nil && x.reply.Stream == nil {
+	if x.priced && x.failure == nil && x.reply.Stream == nil && !x.tally.later {
 		h.SetCanonical(headerCost, x.tally.paid.AppendDecimal(space[:0]))
 	}
 	if x.call.MaxTokens > 0 {

@@ -49,7 +49,7 @@ func (x *exchange) stepped(to *router.Target) {
 // nothing of the target.
 func (x *exchange) fell(target *router.Target, err error) error {
 	e := x.fault(err)
-	if e.Status == statusGone {
+	if e.Status == statusGone || e == errUnrecorded {
 		return err
 	}
 	x.failed = append(x.failed, step{target: target, reason: resultOf(e), tells: telling(e)})

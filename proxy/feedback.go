@@ -39,6 +39,7 @@ type Past interface {
 type Served struct {
 	Record       usage.UID
 	Request      string   // its id
+	Team         string   // that asked
 	Model        string   // the entry of models that served
 	Prompt       string   // the template, name@version
 	Rollout, Arm string   // the entry that has a rollout, and the one that it gave the request to; "" where there was none
@@ -74,7 +75,7 @@ type opinion struct {
 	metadata         string
 }
 
-// feedback takes what a client thinks of an answer of his tenant's.
+// feedback takes what a client thinks of an answer of his tenant's, or of his team's where he has one.
 func (g *Gateway) feedback(x *exchange) error {
 	raw := x.ctx.Request.Body()
 	if len(raw) > maxFeedback {
@@ -112,8 +113,8 @@ func (g *Gateway) feedback(x *exchange) error {
 
 // rated gives the answer its score.
 func (g *Gateway) rated(x *exchange, o *opinion) (a answer, before *float64, err error) {
-	r, tenant := &x.conn.server.Ratings, x.caller.Tenant
-	a, before, ok := r.served.rate(tenant, o.request, o.score)
+	r, tenant, team := &x.conn.server.Ratings, x.caller.Tenant, x.caller.Sees().Team
+	a, before, ok := r.served.rate(tenant, team, o.request, o.score)
 	if ok || r.Past == nil {
 		return a, before, known(ok, o.request)
 	}
@@ -123,18 +124,18 @@ func (g *Gateway) rated(x *exchange, o *opinion) (a answer, before *float64, err
 	if err != nil {
 		return a, nil, wire.Server(503, "usage_unavailable", "What was answered longer ago cannot be found out at the moment. Please try again.", err)
 	}
-	if !ok {
+	if !ok || team != "" && past.Team != team {
 		return a, nil, known(false, o.request)
 	}
 	a = r.served.recall(tenant, &past, g.Router.Side(past.Rollout, past.Arm))
-	a, before, ok = r.served.rate(tenant, a.id.String(), o.score)
+	a, before, ok = r.served.rate(tenant, team, a.id.String(), o.score)
 	return a, before, known(ok, o.request)
 }
 
 // recall remembers again what was forgotten, so that the next feedback takes the place of this one.
 func (s *served) recall(tenant string, past *Served, side router.Side) answer {
 	id := []byte(past.Request)
-	a := answer{tenant: tenant, model: past.Model, side: side, record: past.Record}
+	a := answer{tenant: tenant, team: past.Team, model: past.Model, side: side, record: past.Record}
 	if name, version, ok := strings.Cut(past.Prompt, "@"); ok {
 		a.prompt = &prompt.Used{Name: name, Version: version}
 	}

@@ -17,9 +17,10 @@ import (
 // start. To remember one allocates nothing. Each has a place in one of many small rings, by a digest that nobody can foresee, and
 // the oldest of its ring goes. Of 100,000 answers not one is forgotten before 8,000 others came, and 1 % before 16,000 did.
 type served struct {
-	seed  maphash.Seed
-	rings []ring
-	names []nameRing
+	seed    maphash.Seed
+	rings   []ring
+	answers []answer // the first of each ring, then the second ones...: a few answers touch little memory
+	names   []nameRing
 }
 
 const (
@@ -28,15 +29,15 @@ const (
 )
 
 type ring struct {
-	mu      sync.Mutex
-	next    uint8
-	keys    [ringSize]uint64 // digests of the tenants and the requests' ids; 0: nobody's
-	answers [ringSize]answer
+	mu   sync.Mutex
+	next uint8
+	keys [ringSize]uint64 // digests of the tenants and the requests' ids; 0: nobody's
 }
 
 // answer is one of them.
 type answer struct {
 	tenant string
+	team   string // "" of what no team asked for
 	model  string // the entry of models that served
 	prompt *prompt.Used
 	side   router.Side
@@ -76,7 +77,7 @@ func (t *shortText) String() string {
 }
 
 func newServed() *served {
-	return &served{seed: maphash.MakeSeed(), rings: make([]ring, rings), names: make([]nameRing, rings)}
+	return &served{seed: maphash.MakeSeed(), rings: make([]ring, rings), answers: make([]answer, rings*ringSize), names: make([]nameRing, rings)}
 }
 
 // digest is that of a tenant's id, never 0.
@@ -91,26 +92,32 @@ func (s *served) digest(tenant string, id []byte) uint64 {
 
 // put remembers an answer. One to an earlier request of the same id is forgotten.
 func (s *served) put(key uint64, a *answer) {
-	r := &s.rings[key%rings]
+	n := key % rings
+	r := &s.rings[n]
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	at := r.find(key, a.tenant)
+	at := s.find(n, key, a.tenant)
 	if at == nil {
-		at = &r.answers[r.next]
+		at = s.answer(n, int(r.next))
 		r.keys[r.next] = key
 		r.next = (r.next + 1) % ringSize
 	}
 	*at = *a
 }
 
-func (r *ring) find(key uint64, tenant string) *answer {
-	for i := range r.keys {
-		if r.keys[i] == key && r.answers[i].tenant == tenant {
-			return &r.answers[i]
+// find is the answer that a ring has under a key, nil for none. Under the ring's mu.
+func (s *served) find(n, key uint64, tenant string) *answer {
+	for i, known := range s.rings[n].keys {
+		if known == key {
+			if a := s.answer(n, i); a.tenant == tenant {
+				return a
+			}
 		}
 	}
 	return nil
 }
+
+func (s *served) answer(n uint64, slot int) *answer { return &s.answers[uint64(slot)*rings+n] }
 
 // name has an answer be found by another id too.
 func (s *served) name(key uint64, tenant string, id []byte) {
@@ -135,24 +142,26 @@ func (s *served) named(name uint64) uint64 {
 	return 0
 }
 
-// rate gives an answer its score. It returns the answer, and the score that it had before, if it had one.
-func (s *served) rate(tenant, id string, score float64) (a answer, before *float64, ok bool) {
+// rate gives an answer its score. It returns the answer, and the score that it had before, if it had one. Who is of a team finds
+// only what his team asked for.
+func (s *served) rate(tenant, team, id string, score float64) (a answer, before *float64, ok bool) {
 	key := s.digest(tenant, []byte(id))
-	if a, before, ok = s.rateKey(tenant, key, score); ok {
+	if a, before, ok = s.rateKey(tenant, team, key, score); ok {
 		return a, before, true
 	}
 	if key = s.named(key); key == 0 {
 		return answer{}, nil, false
 	}
-	return s.rateKey(tenant, key, score)
+	return s.rateKey(tenant, team, key, score)
 }
 
-func (s *served) rateKey(tenant string, key uint64, score float64) (a answer, before *float64, ok bool) {
-	r := &s.rings[key%rings]
+func (s *served) rateKey(tenant, team string, key uint64, score float64) (a answer, before *float64, ok bool) {
+	n := key % rings
+	r := &s.rings[n]
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	at := r.find(key, tenant)
-	if at == nil {
+	at := s.find(n, key, tenant)
+	if at == nil || team != "" && at.team != team {
 		return answer{}, nil, false
 	}
 	if at.scored {
@@ -170,7 +179,7 @@ func (x *exchange) remember() {
 		return
 	}
 	s := x.conn.server.Ratings.served
-	a := answer{tenant: x.caller.Tenant, model: x.route.Name, prompt: x.prompt, record: x.uid}
+	a := answer{tenant: x.caller.Tenant, team: x.caller.Team, model: x.route.Name, prompt: x.prompt, record: x.uid}
 	if x.target != nil {
 		a.model, a.side = x.target.Serves().Name, x.side()
 	}

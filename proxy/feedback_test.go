@@ -115,7 +115,7 @@ func TestServedRemembers(t *testing.T) {
 		}
 		o = all[max(0, i-random.IntN(last))]
 		id, score := []string{o.id, o.name}[random.IntN(2)], random.Float64()
-		got, before, ok := s.rate(o.tenant, id, score)
+		got, before, ok := s.rate(o.tenant, "", id, score)
 		if !ok || got.id.String() != o.id || got.tenant != o.tenant {
 			t.Fatalf("%d: %s of %s: %v, %+v", i, id, o.tenant, ok, got)
 		}
@@ -123,11 +123,11 @@ func TestServedRemembers(t *testing.T) {
 			t.Fatalf("%d: it had %v, want %v, %v", i, before, want, scored)
 		}
 		scores[o] = score
-		if _, _, ok := s.rate(o.tenant+"x", id, score); ok {
+		if _, _, ok := s.rate(o.tenant+"x", "", id, score); ok {
 			t.Fatalf("%s is everybody's", id)
 		}
 	}
-	if _, _, ok := s.rate(all[0].tenant, all[0].id, 1); ok {
+	if _, _, ok := s.rate(all[0].tenant, "", all[0].id, 1); ok {
 		t.Error("the first of a hundred thousand is remembered")
 	}
 }
@@ -139,7 +139,7 @@ func TestServedAnew(t *testing.T) {
 		a := answer{tenant: "acme"}
 		a.id.set([]byte("again"))
 		s.put(s.digest("acme", []byte("again")), &a)
-		if _, before, ok := s.rate("acme", "again", 1); !ok || before != nil {
+		if _, before, ok := s.rate("acme", "", "again", 1); !ok || before != nil {
 			t.Errorf("%v, %v", before, ok)
 		}
 	}

@@ -130,6 +130,9 @@ func (g *Gateway) run(x *exchange) (err error) {
 	x.phase("")
 	x.shadow()
 	if x.target, x.attempt, err = x.route.Do(x); err != nil {
+		if err == errUnrecorded {
+			x.target = nil // nobody was asked
+		}
 		return err
 	}
 	x.goesOn()
@@ -272,6 +275,7 @@ func (x *exchange) prepare(target *router.Target) error {
 		}
 	}
 	if err := x.intend(target); err != nil {
+		x.target, x.tries, x.failed = nil, 0, x.failed[:0]
 		return err
 	}
 	if err := x.enter(x.call, target); err != nil {

@@ -13,6 +13,7 @@ import (
 type tally struct {
 	came   bool        // an answer came, or began to
 	known  bool        // the rest is known
+	later  bool        // what the answer used is recorded once it is known: the answer is made in the background
 	answer wire.Usage  // what the answer used
 	lost   *wire.Usage // what attempts without an answer did; mostly there are none
 	wasted wire.Money  // what these cost, each at its own target's price
@@ -36,7 +37,7 @@ func (t *tally) lostTokens() int64 {
 }
 
 // told tells that providers said all of it.
-func (t *tally) told() bool { return t.came && !t.answer.Estimated && t.lost == nil }
+func (t *tally) told() bool { return t.came && !t.later && !t.answer.Estimated && t.lost == nil }
 
 // billed tells a request that costs something: not one for what is stored, which was counted when it was made, and none that
 // only counts tokens.
@@ -52,9 +53,15 @@ func (x *exchange) reckon() {
 		return
 	}
 	t.known, t.paid = true, t.wasted
-	if t.came && x.billed() {
-		t.answer = x.usage()
-		t.paid = t.wasted.Plus(x.cost.Cost(t.answer))
+	switch {
+	case !t.came:
+	case !x.billed():
+		x.catchUp()
+	default:
+		if t.later = t.later && !x.caught(); !t.later {
+			t.answer = x.usage()
+			t.paid = t.wasted.Plus(x.cost.Cost(t.answer))
+		}
 	}
 }
 

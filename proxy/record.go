@@ -101,7 +101,7 @@ func Cut(dst, intent []byte) []byte {
 // room, what no provider was asked is left out: a flood of requests that are refused must not push out what has cost something.
 func (x *exchange) writeDown(now time.Time) {
 	log := x.conn.server.spool
-	if log == nil || x.caller == nil || !x.ep.asks() && x.tries == 0 {
+	if log == nil || x.caller == nil || !x.ep.asks() && x.tries == 0 || x.failure == errUnrecorded {
 		return
 	}
 	if !x.begun && log.Pressed() {
@@ -239,7 +239,7 @@ func (x *exchange) calling(t *router.Target, result string) {
 	if kind != "hedge" {
 		x.before = t
 	}
-	x.calls = append(x.calls, usage.Attempt{Kind: kind, Provider: t.Provider, Model: x.modelOf(t), Replica: x.call.Replica(),
+	x.calls = append(x.calls, usage.Attempt{Kind: kind, Entry: t.Route, Provider: t.Provider, Model: x.modelOf(t), Replica: x.call.Replica(),
 		Region: x.g.Providers[t.Provider].Region(), Result: result, Begun: x.call.Begun.Sub(x.start), First: time.Since(x.call.Begun)})
 	x.marked(result)
 }
@@ -261,7 +261,7 @@ func (s *Server) recordShadow(m *mirror, t *router.Target, used wire.Usage, cost
 		Model: t.Route, Provider: t.Provider, Served: m.call.Model, Replica: m.call.Replica(), Region: m.g.Providers[t.Provider].Region(),
 		Route: "shadow", Usage: used, Cost: cost, Price: m.g.Prices.Version(), Upstream: m.awaited, Total: now.Sub(m.query.Now), Outcome: outcome}
 	r.Rollout, r.Arm = m.trial.Arm()
-	r.Attempts = []usage.Attempt{{Kind: "shadow", Provider: r.Provider, Model: r.Served, Replica: r.Replica, Region: r.Region, Result: outcome,
+	r.Attempts = []usage.Attempt{{Kind: "shadow", Entry: r.Model, Provider: r.Provider, Model: r.Served, Replica: r.Replica, Region: r.Region, Result: outcome,
 		Begun: m.call.Begun.Sub(m.query.Now), First: m.awaited, Usage: used, Cost: cost}}
 	if err := s.spool.Add(r.AppendTo(nil)); err != nil {
 		s.unrecorded(r.ID, err, now)

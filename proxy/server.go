@@ -45,6 +45,7 @@ func NewServer(cfg Config, g *Gateway, store *state.Store, records *spool.Log, l
 	s := &Server{cfg: cfg, log: log, access: access, gone: gone, state: store, spool: records,
 		slack: min(cfg.Timeout.Header, cfg.Timeout.Body, cfg.Timeout.Idle) / 8, Ratings: Ratings{served: newServed()}}
 	s.Swap(g)
+	s.state.Overdue(s.recordOverdue)
 	s.http = &fasthttp.Server{
 		Handler:                      s.serve,
 		ErrorHandler:                 s.refuse,
@@ -112,6 +113,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.gone.Close()
 	s.shadows.close()
+	s.state.Overdue(nil)
 	return err
 }
 

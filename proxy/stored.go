@@ -69,7 +69,10 @@ func (g *Gateway) createResponse(x *exchange) error {
 	}
 	if id := x.reply.ID; id != "" && x.call.Translated() == nil {
 		now := time.Now()
-		x.conn.server.state.Remember(&state.Response{ID: id, Tenant: x.caller.Tenant, Provider: x.target.Provider, Created: now, Expires: now.Add(storedFor)})
+		r := &state.Response{ID: id, Tenant: x.caller.Tenant, Provider: x.target.Provider, Created: now, Expires: now.Add(storedFor)}
+		if x.tally.later = x.postpone(r); !x.tally.later {
+			x.conn.server.state.Remember(r)
+		}
 	}
 	return nil
 }

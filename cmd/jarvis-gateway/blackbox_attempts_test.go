@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -122,7 +123,7 @@ func TestLongNamesAreRecorded(t *testing.T) {
 
 // While records do not reach their store the log says why, and not with each try.
 func TestAwayStoreIsTold(t *testing.T) {
-	g := start(t, strings.Replace(usageConfig, "tenants:", "stores: {usage: \"clickhouse+http://u:hunter2@127.0.0.1:1/x\"}\nusage: {dir: \""+t.TempDir()+"\"}\ntenants:", 1))
+	g := start(t, strings.Replace(usageConfig, "tenants:", "stores: {state: \"sqlite:"+stateDir(t)+"/state.db\", usage: \"clickhouse+http://u:hunter2@127.0.0.1:1/x\"}\nusage: {dir: \""+t.TempDir()+"\"}\ntenants:", 1))
 	if a := g.ask(t, "POST /v1/chat/completions\nAuthorization: Bearer jv-acme-dev-0123456789abcdef\n\n"+`{"model":"chat","messages":[{"role":"user","content":"hi"}]}`); a.status != 200 {
 		t.Fatal(a)
 	}
@@ -158,7 +159,7 @@ func TestNoUsage(t *testing.T) {
 // Where records cannot be kept requests are served, and the log says why without a line for each.
 func TestLostRecordsAreTold(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spool")
-	g := start(t, strings.Replace(usageConfig, "tenants:", "stores: {usage: \"clickhouse+http://127.0.0.1:1/x\", on_error: {usage: open}}\nusage: {max: 1MiB, dir: \""+dir+"\"}\ntenants:", 1))
+	g := start(t, strings.Replace(usageConfig, "tenants:", "stores: {state: \"sqlite:"+stateDir(t)+"/state.db\", usage: \"clickhouse+http://127.0.0.1:1/x\", on_error: {usage: open}}\nusage: {max: 1MiB, dir: \""+dir+"\"}\ntenants:", 1))
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -183,5 +184,42 @@ func TestLostRecordsAreTold(t *testing.T) {
 	})
 	if most := int(time.Since(begun)/time.Second) + 2; told == 0 || told > most {
 		t.Errorf("%d lines, of at most %d", told, most)
+	}
+}
+
+// Each attempt names the entry of `models` that it was made for, not that which answered in the end.
+func TestAttemptsNameTheirEntries(t *testing.T) {
+	up, err := fakellm.Start(fakellm.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(up.Close)
+	up.SetPlan(func(s *fakellm.Seen) fakellm.Plan {
+		if s.Model == "large" {
+			return fakellm.Plan{Status: 500}
+		}
+		return fakellm.Plan{}
+	})
+	g := start(t, `
+providers: {up: {kind: openai, base_url: "`+up.URL()+`/v1"}}
+models:
+  chat: {targets: [{provider: up, model: large}], fallback: [spare]}
+  spare: {targets: [{provider: up, model: small}]}
+tenants: {acme: {keys: [{name: main, key: "`+tenantKey+`"}]}}
+`)
+	for _, model := range []string{"chat", "spare"} {
+		if a := g.ask(t, strings.Replace(chatRequest(model, false), "\n", "\nX-Request-Id: of-"+model+"\n", 1)); a.status != 200 {
+			t.Fatal(a)
+		}
+		g.recorded(t, "of-"+model)
+	}
+	var got []string
+	for _, row := range liteRows(t, filepath.Join(filepath.Dir(g.path), "usage.db"), `SELECT json_array(r.id, r.model, a.seq, a.kind, a.model, a.served, a.result) AS line FROM attempts a
+		JOIN requests r ON r.uid = a.uid ORDER BY r.time, a.seq`) {
+		got = append(got, row.Raw)
+	}
+	want := []string{`["of-chat","spare",1,"first","chat","large","upstream_error"]`, `["of-chat","spare",2,"fallback","spare","small","ok"]`, `["of-spare","spare",1,"first","spare","small","ok"]`}
+	if !slices.Equal(got, want) {
+		t.Errorf("%s", strings.Join(got, "\n"))
 	}
 }

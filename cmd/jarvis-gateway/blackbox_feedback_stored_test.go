@@ -144,3 +144,42 @@ func TestRefusalsPushNothingOut(t *testing.T) {
 	}
 	g.stop()
 }
+
+// A key of a team rates what its team asked for, also before a restart; all else is unknown to it. One without rates all of the
+// tenant's, and a super admin too.
+func TestFeedbackOfTeams(t *testing.T) {
+	dir := stateDir(t)
+	config := strings.NewReplacer("${DIR}", dir, "${STORE}", "sqlite:"+filepath.Join(dir, "usage.db"), `  acme: {keys: [{name: main, key: "`+tenantKey+`"}]}`,
+		`  acme: {teams: {web: {}, app: {}}, keys: [{name: main, key: "`+tenantKey+`"}, {name: web, key: jv-web-0123456789abcdef, team: web}, {name: web-2, key: jv-web-2-0123456789abcdef, team: web},
+    {name: app, key: jv-app-0123456789abcdef, team: app}, {name: root, key: jv-root-0123456789abcdef, team: app, role: super_admin}]}`).Replace(scoredConfig)
+	g := start(t, config)
+	ask := func(key, id string) {
+		t.Helper()
+		if a := g.ask(t, strings.Replace(chatRequest("chat", false), "\n", "\nX-Request-Id: "+id+"\nAuthorization: Bearer "+key+"\n", 1)); a.status != 200 {
+			t.Fatal(a)
+		}
+	}
+	ask("jv-web-0123456789abcdef", "of-web")
+	ask(tenantKey, "of-nobody")
+	check := func() {
+		t.Helper()
+		for _, row := range []struct {
+			key, id string
+			status  int
+		}{
+			{"jv-app-0123456789abcdef", "of-web", 404}, {"jv-app-0123456789abcdef", "of-nobody", 404}, {"jv-app-0123456789abcdef", "of-none", 404}, {"jv-web-0123456789abcdef", "of-nobody", 404},
+			{"jv-web-0123456789abcdef", "of-web", 200}, {"jv-web-2-0123456789abcdef", "of-web", 200}, {tenantKey, "of-web", 200}, {tenantKey, "of-nobody", 200}, {"jv-root-0123456789abcdef", "of-web", 200},
+		} {
+			a := g.feedback(t, row.key, `{"request_id":"`+row.id+`","score":1}`)
+			if a.status != row.status || a.status == 404 && errorCode(a) != "request_not_found" {
+				t.Errorf("%s of %s: %v", row.id, row.key, a)
+			}
+		}
+	}
+	check()
+	if code := g.stop(); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+	g = start(t, config) // which remembers no answer
+	check()
+}

@@ -91,6 +91,16 @@ func billOf(ex *fakellm.Exchange) (b bill, broken bool) {
 	b.cached = first("prompt_tokens_details.cached_tokens", "input_tokens_details.cached_tokens", "cache_read_input_tokens", "cacheReadInputTokens")
 	b.written = first("prompt_tokens_details.cache_write_tokens", "input_tokens_details.cache_write_tokens", "cache_creation_input_tokens", "cacheWriteInputTokens")
 	b.reasoning = first("completion_tokens_details.reasoning_tokens", "output_tokens_details.reasoning_tokens", "output_tokens_details.thinking_tokens")
+	calls, _ := own["iterations"].([]any)
+	if len(calls) > 0 { // all that a model was called for; what was declined costs nothing
+		b.prompt, b.completion = 0, 0
+	}
+	for _, call := range calls {
+		count := func(name string) int64 { n, _ := at(call, name).(float64); return int64(n) }
+		if out := count("output_tokens"); out > 0 {
+			b.prompt, b.completion = b.prompt+count("input_tokens")+count("cache_read_input_tokens")+count("cache_creation_input_tokens"), b.completion+out
+		}
+	}
 	b.audio = first("prompt_tokens_details.audio_tokens", "input_tokens_details.audio_tokens", "input_token_details.audio_tokens") +
 		first("completion_tokens_details.audio_tokens", "output_tokens_details.audio_tokens")
 	return b, broken

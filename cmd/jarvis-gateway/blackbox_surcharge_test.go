@@ -27,6 +27,7 @@ tenants:
 	}{
 		{tenantKey, `"speed":"fast"`, true}, {tenantKey, `"inference_geo":"us"`, true}, {tenantKey, `"inference_geo":5`, true},
 		{tenantKey, `"speed":"standard"`, false}, {tenantKey, `"inference_geo":"global"`, false}, {"jv-free-0123456789abcdef", `"speed":"fast"`, false},
+		{tenantKey, `"tools":[{"type":"advisor_20260301","name":"advisor","model":"claude-opus-4-7"}]`, true},
 	} {
 		a := g.ask(t, "POST /v1/messages\nx-api-key: "+row.key+"\n\n"+`{"model":"chat","max_tokens":20,"messages":[{"role":"user","content":"Hello"}],`+row.field+`}`)
 		if refused := a.status == 400 && strings.Contains(a.body, "under a limit on spending"); refused != row.refused {

@@ -130,7 +130,7 @@ func serve(ctx context.Context, path string, stdout, stderr io.Writer) (err erro
 	adm := s.admin()
 	s.stamp()
 	s.welcome(stdout, data.Addr().String(), private.Addr().String()) // of the config as it is before it can change
-	debug.FreeOSMemory()                                             // what reading the config and opening the stores took is not needed again
+	defer time.AfterFunc(started, debug.FreeOSMemory).Stop()         // what reading the config and opening the stores took is not needed again
 	reload, deaf := watch(s.source, s.reload)
 	if deaf != nil {
 		s.log.Warn("changes of the config are noticed on SIGHUP only", "cause", deaf.Error())
@@ -390,3 +390,6 @@ func (s *live) stamp() {
 	proxy.BuildInfo.WithLabelValues(release, revision, goVersion).Set(1)
 	proxy.LastReload.Set(1)
 }
+
+// started is how long after the start all have looked around once that do so again and again: at the config's files, at the stores.
+const started = 300 * time.Millisecond

@@ -57,7 +57,7 @@ func (p past) Served(ctx context.Context, tenant, id string) (proxy.Served, bool
 		if r.Model == "" || r.Status < 200 || r.Status > 299 {
 			continue
 		}
-		s := proxy.Served{Record: r.UID, Request: r.ID, Model: r.Model, Prompt: r.Prompt, Rollout: r.Rollout, Arm: r.Arm}
+		s := proxy.Served{Record: r.UID, Request: r.ID, Team: r.Team, Model: r.Model, Prompt: r.Prompt, Rollout: r.Rollout, Arm: r.Arm}
 		if r.Rated {
 			s.Score = &r.Score
 		}

@@ -281,7 +281,7 @@ func (r *messagesReader) Whole(body []byte) (*Answer, error) {
 		Model:    root.Get("model").Str,
 		Stop:     messagesStop(root.Get("stop_reason").Str),
 		Sequence: root.Get("stop_sequence").Str,
-		Tier:     map[string]string{"standard": "default", "priority": "priority"}[root.Get("usage.service_tier").Str],
+		Tier:     map[string]string{"standard": "default", "priority": "priority", "batch": "batch"}[root.Get("usage.service_tier").Str],
 		Refused:  root.Get("stop_details.explanation").Str,
 	}
 	if usage := root.Get("usage"); usage.IsObject() {

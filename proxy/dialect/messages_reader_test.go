@@ -122,6 +122,7 @@ func addUsage(a *Answer, raw json.RawMessage) {
 		Details                    struct {
 			Thinking int64 `json:"thinking_tokens"`
 		} `json:"output_tokens_details"`
+		Iterations []struct{ Input, Output, Read, Write int64 }
 	}
 	if raw == nil || json.Unmarshal(bytes.NewBufferString(strings.NewReplacer(`"input_tokens"`, `"Input"`, `"output_tokens"`, `"Output"`,
 		`"cache_read_input_tokens"`, `"Read"`, `"cache_creation_input_tokens"`, `"Write"`).Replace(string(raw))).Bytes(), &u) != nil {
@@ -135,6 +136,14 @@ func addUsage(a *Answer, raw json.RawMessage) {
 	}
 	a.Usage.Prompt = fresh + a.Usage.CachedPrompt + a.Usage.CacheWrite
 	a.Usage.Reasoning = max(a.Usage.Reasoning, u.Details.Thinking)
+	if n := len(u.Iterations); n > 0 { // they are all of it, but for what was declined
+		a.Usage = wire.Usage{Reasoning: a.Usage.Reasoning}
+		for _, one := range u.Iterations {
+			if one.Output > 0 {
+				a.Usage = a.Usage.Plus(wire.Usage{Prompt: one.Input + one.Read + one.Write, Completion: one.Output, CachedPrompt: one.Read, CacheWrite: one.Write})
+			}
+		}
+	}
 }
 
 func blockOf(t *testing.T, raw map[string]json.RawMessage) Block {

@@ -286,7 +286,7 @@ func appendMessageUsage(dst []byte, u wire.Usage, tier string) []byte {
 	switch tier {
 	case "default":
 		dst = field(dst, "service_tier", "standard")
-	case "priority":
+	case "priority", "batch":
 		dst = field(dst, "service_tier", tier)
 	}
 	return append(dst, '}')

@@ -136,12 +136,7 @@ func (call *Call) wholeInTime() error {
 }
 
 func (c *Client) receiveEvents(call *Call, reply *wire.Reply) error {
-	call.link = relay{client: c, res: &call.res, call: call, kind: call.Kind, asked: call.AnswerAs, gauge: call.link.gauge, ended: call.link.ended[:0],
-		preamble: maxPreamble, dropUsage: call.Stream && call.Body != nil && !call.Body.IncludeUsage()}
-	if call.Kind == wire.Response && call.Body != nil {
-		call.link.preamble += 3 * call.Body.Len() // its first events repeat the request's instructions and tools
-	}
-	call.link.bound(call)
+	c.relays(call)
 	if err := call.link.open(); err != nil {
 		if call.link.reported {
 			call.wasted = call.link.Usage()
@@ -151,6 +146,16 @@ func (c *Client) receiveEvents(call *Call, reply *wire.Reply) error {
 	}
 	reply.Stream, reply.ID = &call.link, call.link.id
 	return nil
+}
+
+// relays makes the call's relay ready. What that takes of the stack is free again when the first events are read.
+func (c *Client) relays(call *Call) {
+	call.link = relay{client: c, res: &call.res, call: call, kind: call.Kind, asked: call.AnswerAs, gauge: call.link.gauge, ended: call.link.ended[:0],
+		preamble: maxPreamble, dropUsage: call.Stream && call.Body != nil && !call.Body.IncludeUsage()}
+	if call.Kind == wire.Response && call.Body != nil {
+		call.link.preamble += 3 * call.Body.Len() // its first events repeat the request's instructions and tools
+	}
+	call.link.bound(call)
 }
 
 // passage passes a binary answer on as it comes.

@@ -317,7 +317,7 @@ func (r *relay) seeFailure(data []byte) bool {
 		failure = r.client.messageFailure(data)
 	}
 	if r.kind == wire.Response && r.committed() && bytes.Equal(r.client.redactJSON(data), data) {
-		r.last, r.failure = true, failure
+		r.last, r.failure, r.why = true, failure, wire.StopReason(r.kind, data)
 		return true
 	}
 	r.fail(failure)

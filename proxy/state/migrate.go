@@ -149,6 +149,14 @@ var migrations = []migration{
 		turn     BIGINT NOT NULL,
 		PRIMARY KEY (model, provider, served)
 	)`},
+
+	{both: `CREATE TABLE pending (
+		id     TEXT PRIMARY KEY,
+		tenant TEXT NOT NULL,
+		record BLOB NOT NULL,
+		due    BIGINT NOT NULL
+	);
+	CREATE INDEX pending_due ON pending (due)`},
 }
 
 // migrate brings the tables up to date. Gateways that do it at once take turns.

@@ -33,6 +33,7 @@ type Store struct {
 	retain  atomic.Int64 // how long audit entries are kept, a time.Duration; 0: for ever
 	now     func() time.Time
 	every   time.Duration // between two looks for what has expired
+	overdue overdue
 
 	mostKeys int // of a tenant
 }
@@ -80,6 +81,7 @@ func open(ctx context.Context, url string, now func() time.Time, every time.Dura
 	s := &Store{
 		engine: e, now: now, every: every, mostKeys: mostKeys, ctx: context.WithoutCancel(ctx),
 		queue: make(chan *write, queued), quit: make(chan struct{}), ended: make(chan struct{}),
+		overdue: overdue{look: make(chan struct{}, 1)},
 	}
 	go s.run()
 	return s, nil
@@ -156,6 +158,7 @@ func (s *Store) run() {
 	tick := time.NewTicker(s.every)
 	defer tick.Stop()
 	behind := false // more has expired than one purge takes
+	late := false   // more is overdue than is handed over at once
 	for {
 		select {
 		case w := <-s.queue:
@@ -163,13 +166,18 @@ func (s *Store) run() {
 		case <-s.failed.due:
 			s.commit(nil)
 		case <-tick.C:
-			behind = true
+			behind, late = true, true
 			if group := s.counted(false); len(group) > 0 {
 				s.take(group)
 			}
+		case <-s.overdue.look:
+			late = true
 		case <-s.quit:
 			s.finish()
 			return
+		}
+		for more := late; more; more = late && len(s.queue) == 0 {
+			late = s.handOver()
 		}
 		for more := behind; more; more = behind && len(s.queue) == 0 {
 			behind = s.purge()

@@ -60,18 +60,35 @@ func classifyChunk(data []byte) EventClass {
 			return Failure
 		}
 	}
+	choices := gjson.Get(alias(data), "choices")
+	var only gjson.Result
+	n := 0
+	choices.ForEach(func(_, choice gjson.Result) bool {
+		only = choice
+		n++
+		return n < 2
+	})
+	if n < 2 {
+		return classifyChoice(only)
+	}
 	class := Preamble
-	gjson.Get(alias(data), "choices").ForEach(func(_, choice gjson.Result) bool {
-		if reason := choice.Get("finish_reason"); reason.Type == gjson.String && reason.Str != "" {
-			class = Last
-			return false
-		}
-		if choice.Get("text").Str != "" || hasContent(choice.Get("delta")) {
-			class = Content
-		}
-		return true
+	choices.ForEach(func(_, choice gjson.Result) bool {
+		class = max(class, classifyChoice(choice))
+		return class != Last
 	})
 	return class
+}
+
+// classifyChoice is called deep down: the common case, of one choice, must not need so much of the stack that that of each stream
+// grows from 8 KiB to 16.
+func classifyChoice(choice gjson.Result) EventClass {
+	if reason := choice.Get("finish_reason"); reason.Type == gjson.String && reason.Str != "" {
+		return Last
+	}
+	if choice.Get("text").Str != "" || hasContent(choice.Get("delta")) {
+		return Content
+	}
+	return Preamble
 }
 
 // hasContent tells a delta that says something from one that only opens the message. Fields this code does not know

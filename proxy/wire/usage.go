@@ -210,9 +210,40 @@ func FindMessageUsage(event []byte) []byte {
 // ReadMessageUsage reads a usage object of Anthropic's Messages API into u, which may hold what an earlier event of the
 // same answer said: members that are missing or null leave it as it is. There, input_tokens leaves out what was read from
 // or written to the cache. https://docs.anthropic.com/en/api/messages#response-usage
+//
+// An answer that took several calls of models lists them all in iterations. The other members leave out calls that compact the
+// conversation, and those of advisors. One that was declined before it said a word costs nothing.
 func ReadMessageUsage(object []byte, u *Usage) {
+	calls := readMessageTokens(gjson.Parse(alias(object)), u)
+	if !calls.IsArray() {
+		return
+	}
+	all := Usage{Reasoning: u.Reasoning, Tier: u.Tier, Estimated: u.Estimated}
+	calls.ForEach(func(_, call gjson.Result) bool {
+		var one Usage
+		readMessageTokens(call, &one)
+		if one.Completion > 0 {
+			all.addMessage(one)
+		}
+		return true
+	})
+	if all.Total() > u.Total() {
+		*u = all
+	}
+}
+
+func (u *Usage) addMessage(one Usage) {
+	u.Prompt += one.Prompt
+	u.Completion += one.Completion
+	u.CachedPrompt += one.CachedPrompt
+	u.CacheWrite += one.CacheWrite
+	u.CacheWrite1h += one.CacheWrite1h
+}
+
+// readMessageTokens reads all but the iterations, which it returns.
+func readMessageTokens(object gjson.Result, u *Usage) (calls gjson.Result) {
 	fresh := u.Prompt - u.CachedPrompt - u.CacheWrite
-	gjson.Parse(alias(object)).ForEach(func(k, v gjson.Result) bool {
+	object.ForEach(func(k, v gjson.Result) bool {
 		if v.Type == gjson.Null {
 			return true
 		}
@@ -229,8 +260,11 @@ func ReadMessageUsage(object []byte, u *Usage) {
 			u.Completion = Tokens(v)
 		case "output_tokens_details":
 			u.Reasoning = Tokens(v.Get("thinking_tokens"))
+		case "iterations":
+			calls = v
 		}
 		return true
 	})
 	u.Prompt = fresh + u.CachedPrompt + u.CacheWrite
+	return calls
 }

@@ -133,6 +133,30 @@ func TestPlainUsage(t *testing.T) {
 	}
 }
 
+// Calls of models that are not in the sum at the top cost too.
+func TestMessageIterations(t *testing.T) {
+	const top = `"input_tokens":10,"cache_read_input_tokens":3,"output_tokens":7`
+	plain := Usage{Prompt: 13, CachedPrompt: 3, Completion: 7}
+	for iterations, want := range map[string]Usage{
+		`null`: plain, `[]`: plain, `{}`: plain, `[1,"x",null]`: plain,
+		`[{"type":"message",` + top + `}]`: plain,
+		`[{"type":"compaction","input_tokens":100,"output_tokens":20,"cache_creation_input_tokens":9,"cache_creation":{"ephemeral_1h_input_tokens":4}},{"type":"message",` + top + `}]`: {
+			Prompt: 122, CachedPrompt: 3, CacheWrite: 9, CacheWrite1h: 4, Completion: 27},
+		`[{"type":"message","input_tokens":4,"output_tokens":3},{"type":"advisor_message","model":"m","input_tokens":50,"output_tokens":60},{"type":"message","input_tokens":6,"cache_read_input_tokens":3,"output_tokens":4}]`: {
+			Prompt: 63, CachedPrompt: 3, Completion: 67},
+		`[{"type":"message","model":"a","input_tokens":9,"output_tokens":0},{"type":"fallback_message","model":"b",` + top + `}]`: plain,
+		`[{"type":"message","input_tokens":9,"output_tokens":0}]`:                                                                 plain,
+		`[{"type":"message","input_tokens":1,"output_tokens":1}]`:                                                                 plain, // less than all
+		`[{"iterations":[{"input_tokens":900,"output_tokens":900}],` + top + `}]`:                                                 plain,
+	} {
+		u := Usage{Prompt: 5, Completion: 1} // of the stream's beginning
+		ReadMessageUsage([]byte(`{`+top+`,"iterations":`+iterations+`,"output_tokens_details":{"thinking_tokens":2}}`), &u)
+		if want.Reasoning = 2; u != want {
+			t.Errorf("%s: %+v, want %+v", iterations, u, want)
+		}
+	}
+}
+
 // What is written to the cache for an hour has a price of its own.
 func TestMessageCacheWrites(t *testing.T) {
 	var u Usage
