@@ -127,7 +127,7 @@ func (s *live) openRecordsIn(ctx context.Context, dir, at string) (*records, err
 	}
 	o := spool.Options{Max: int64(u.Max), Sync: u.Sync, Segment: spoolSegment, Full: whenFull[s.conf.Stores.OnError.Usage], Cut: proxy.Cut, Keep: u.Keep.Contents}
 	if strings.HasPrefix(at, "sqlite:") {
-		o.BatchRecords = sqliteBatch
+		o.BatchRecords, o.Knows = sqliteBatch, true
 	}
 	err := r.claim(dir, o)
 	if err != nil {

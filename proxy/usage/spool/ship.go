@@ -197,13 +197,14 @@ func (l *Log) send() error {
 	return err
 }
 
-// announce has the place say which batch is being sent, before it is: after a crash it must be the very same one.
+// announce has the place say which batch is being sent, before it is: after a crash it must be the very same one, unless the sink
+// needs no batches to know what it has.
 func (l *Log) announce() error {
 	if until := l.batch.end(); l.place.until != until {
-		if l.o.Sync > 0 {
+		if l.o.Sync > 0 && !l.o.Knows {
 			l.fault(l.disk.wait())
 		}
-		return l.place.save(l.place.next, until, l.o.Sync >= 0)
+		return l.place.save(l.place.next, until, l.o.Sync >= 0 && !l.o.Knows)
 	}
 	return nil
 }

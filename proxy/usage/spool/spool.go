@@ -57,6 +57,9 @@ type Options struct {
 	// Cut turns the intent of a request that a crash has cut into the outcome that it gets, appended to dst. Without it the
 	// intent itself is delivered.
 	Cut func(dst, intent []byte) []byte
+	// Knows is set where the sink knows a record that comes again, whatever batch it comes in. Then a loss of power may change the
+	// batches: they need not be on disk before they are sent.
+	Knows bool
 	// Keep is how long records that the sink has refused are kept for people to look at: 30 days.
 	Keep time.Duration
 	// Segment is the size of a file: 64 MiB, at most a quarter of Max.
