@@ -193,6 +193,9 @@ func (x *exchange) surcharged() string {
 	if holds(x.body.Raw(), `"advisor_`) && strings.Contains(x.body.Get("tools.#.type").Raw, `"advisor_`) { // which is another model
 		return "tools"
 	}
+	if holds(x.body.Raw(), `"compact_`) && strings.Contains(x.body.Get("context_management.edits.#.type").Raw, `"compact_`) { // reads the prompt once more
+		return "context_management"
+	}
 	return ""
 }
 

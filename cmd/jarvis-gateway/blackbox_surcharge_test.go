@@ -28,13 +28,15 @@ tenants:
 		{tenantKey, `"speed":"fast"`, true}, {tenantKey, `"inference_geo":"us"`, true}, {tenantKey, `"inference_geo":5`, true},
 		{tenantKey, `"speed":"standard"`, false}, {tenantKey, `"inference_geo":"global"`, false}, {"jv-free-0123456789abcdef", `"speed":"fast"`, false},
 		{tenantKey, `"tools":[{"type":"advisor_20260301","name":"advisor","model":"claude-opus-4-7"}]`, true},
+		{tenantKey, `"context_management":{"edits":[{"type":"compact_20260112"}]}`, true},
+		{tenantKey, `"context_management":{"edits":[{"type":"clear_tool_uses_20250919"}]}`, false},
 	} {
 		a := g.ask(t, "POST /v1/messages\nx-api-key: "+row.key+"\n\n"+`{"model":"chat","max_tokens":20,"messages":[{"role":"user","content":"Hello"}],`+row.field+`}`)
 		if refused := a.status == 400 && strings.Contains(a.body, "under a limit on spending"); refused != row.refused {
 			t.Errorf("%s with %s: %v", row.field, row.key, a)
 		}
 	}
-	if n := len(s.Seen()); n != 3 {
+	if n := len(s.Seen()); n != 4 {
 		t.Errorf("the provider saw %d requests", n)
 	}
 }
