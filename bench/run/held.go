@@ -39,11 +39,15 @@ func (s *scenario) readHeld(ctx context.Context, b *bench, name string) (r readi
 		return r, err
 	}
 	defer b.close(t)
-	idle, err := t.settled(ctx)
+	idle, err := t.settled(ctx, t.process.RSS)
 	if err != nil {
 		return r, err
 	}
-	r = reading{Target: name, Idle: idle / (1 << 20)}
+	own, err := t.settled(ctx, t.process.Anonymous)
+	if err != nil {
+		return r, err
+	}
+	r = reading{Target: name, Idle: idle / (1 << 20), IdleOwn: own / (1 << 20)}
 	held := load.NewHeld(t.addr, s.request(t))
 	defer held.Close()
 	for _, level := range []struct {
@@ -53,7 +57,7 @@ func (s *scenario) readHeld(ctx context.Context, b *bench, name string) (r readi
 		if err = held.Grow(ctx, level.n); err != nil {
 			return r, err
 		}
-		rss, err := t.settled(ctx)
+		rss, err := t.settled(ctx, t.process.RSS)
 		if err != nil {
 			return r, err
 		}
@@ -67,7 +71,7 @@ func (s *scenario) readHeld(ctx context.Context, b *bench, name string) (r readi
 }
 
 // settled is the median of some samples of the process's memory, after a pause.
-func (t target) settled(ctx context.Context) (float64, error) {
+func (t target) settled(ctx context.Context, memory func() (int64, error)) (float64, error) {
 	var samples []float64
 	for range 5 {
 		select {
@@ -75,11 +79,11 @@ func (t target) settled(ctx context.Context) (float64, error) {
 		case <-ctx.Done():
 			return 0, ctx.Err()
 		}
-		rss, err := t.process.RSS()
+		bytes, err := memory()
 		if err != nil {
 			return 0, err
 		}
-		samples = append(samples, float64(rss))
+		samples = append(samples, float64(bytes))
 	}
 	slices.Sort(samples)
 	return samples[len(samples)/2], nil

@@ -33,6 +33,7 @@ func addedP99(r, d reading) float64  { return r.P99 - d.P99 }
 func open1000(r, _ reading) float64  { return r.Open1000 }
 func open5000(r, _ reading) float64  { return r.Open5000 }
 func idle(r, _ reading) float64      { return r.Idle }
+func idleOwn(r, _ reading) float64   { return r.IdleOwn }
 
 var metrics = []metric{
 	{scenario: "small", what: "CPU us/request", value: cpu, number: 2, limit: 1.3, rule: ratioAtMost},
@@ -57,6 +58,7 @@ var metrics = []metric{
 	{scenario: "held", what: "KiB per stream at 1,000", value: open1000},
 	{scenario: "held", what: "KiB per stream at 5,000", value: open5000, number: 8, limit: 40, rule: valueAtMost},
 	{scenario: "held", what: "idle RSS MiB", value: idle, number: 9, limit: 25, rule: valueAtMost},
+	{scenario: "held", what: "idle, without the program's own pages, MiB", value: idleOwn},
 }
 
 // row is a metric with its figures: medians over the rounds, NaN where there is none.

@@ -19,6 +19,7 @@ type reading struct {
 	P50       float64 `json:"p50_us"`                  // of latency, of streams until the first token
 	P99       float64 `json:"p99_us"`                  //
 	Idle      float64 `json:"idle_mib,omitempty"`      // memory before the first request
+	IdleOwn   float64 `json:"idle_own_mib,omitempty"`  // what of it is not mapped from files
 	Open1000  float64 `json:"open_1000_kib,omitempty"` // memory per open stream
 	Open5000  float64 `json:"open_5000_kib,omitempty"`
 	Others    float64 `json:"others"` // share of the cores that other processes used during the round
@@ -85,7 +86,7 @@ func (t target) cpu() (time.Duration, error) {
 func (r reading) String() string {
 	s := fmt.Sprintf("%-8s %8.2f us CPU %9.0f/s  p50 %6.0f p99 %6.0f us", r.Target, r.CPU, r.PerSecond, r.P50, r.P99)
 	if r.Open5000 > 0 {
-		s = fmt.Sprintf("%-8s idle %.1f MiB, per stream %.1f KiB at 1,000, %.1f KiB at 5,000", r.Target, r.Idle, r.Open1000, r.Open5000)
+		s = fmt.Sprintf("%-8s idle %.1f MiB, %.1f of its own, per stream %.1f KiB at 1,000, %.1f KiB at 5,000", r.Target, r.Idle, r.IdleOwn, r.Open1000, r.Open5000)
 	}
 	if r.Others > calm {
 		s += fmt.Sprintf("  (others use %.0f %%)", 100*r.Others)
