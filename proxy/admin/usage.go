@@ -201,7 +201,7 @@ func requestView(r *store.Request) view {
 	}
 	attempts := []view{}
 	for _, a := range r.Attempts {
-		at := view{"kind": a.Kind, "provider": a.Provider, "served": a.Model, "result": a.Result, "begun_ms": inMillis(a.Begun), "first_token_ms": inMillis(a.First),
+		at := view{"kind": a.Kind, "model": a.Entry, "provider": a.Provider, "served": a.Model, "result": a.Result, "begun_ms": inMillis(a.Begun), "first_token_ms": inMillis(a.First),
 			"prompt_tokens": a.Usage.Prompt, "completion_tokens": a.Usage.Completion, "cost_usd": dollars(int64(a.Cost))}
 		for name, text := range map[string]string{"replica": a.Replica, "region": a.Region} {
 			if text != "" {

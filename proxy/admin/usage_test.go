@@ -154,6 +154,9 @@ func TestUsageOfOthers(t *testing.T) {
 	if got := s.must("GET", "/usage?where.tenant=acme", ""); got.get("total.cost_usd") != "0.000000023" {
 		t.Errorf("a super admin sees %s", got.body)
 	}
+	if err := s.setup.Store.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if got := s.must("GET", "/audit?kind=denial&tenant=acme", ""); !strings.Contains(got.body, "/usage/forecast") {
 		t.Error("denials are not recorded")
 	}

@@ -170,7 +170,7 @@ func (a *asker) addAttempts(ctx context.Context, q *Question, list []Request) er
 		at[uids[i]] = &list[i]
 	}
 	p := &phrase{}
-	p.add("SELECT %s, t.kind, t.provider, t.served, t.replica, t.region, t.result, t.begun_us, t.first_us, t.prompt_tokens, t.completion_tokens, t.cost_nano FROM %s WHERE ",
+	p.add("SELECT %s, t.kind, t.model, t.provider, t.served, t.replica, t.region, t.result, t.begun_us, t.first_us, t.prompt_tokens, t.completion_tokens, t.cost_nano FROM %s WHERE ",
 		fmt.Sprintf(a.text, "t.uid"), a.read("attempts", "t"))
 	within := *q
 	within.Since, within.Until = list[len(list)-1].Time, list[0].Time.Add(1)
@@ -188,7 +188,7 @@ func (a *asker) addAttempts(ctx context.Context, q *Question, list []Request) er
 		var uid string
 		var t usage.Attempt
 		var begun, first int64
-		if err := found.Scan(&uid, &t.Kind, &t.Provider, &t.Model, &t.Replica, &t.Region, &t.Result, &begun, &first, &t.Usage.Prompt, &t.Usage.Completion, (*int64)(&t.Cost)); err != nil {
+		if err := found.Scan(&uid, &t.Kind, &t.Entry, &t.Provider, &t.Model, &t.Replica, &t.Region, &t.Result, &begun, &first, &t.Usage.Prompt, &t.Usage.Completion, (*int64)(&t.Cost)); err != nil {
 			return err
 		}
 		t.Begun, t.First = time.Duration(begun)*time.Microsecond, time.Duration(first)*time.Microsecond
