@@ -119,7 +119,7 @@ func reported(provider string, stream []byte) (u wire.Usage) {
 		u.Completion = v.Get("outputTokens").Int()
 		return u
 	}
-	last := map[string]int64{}
+	last, calls := map[string]int64{}, gjson.Result{}
 	if bytes.Contains(stream, []byte(`"service_tier":"standard"`)) {
 		u.Tier = wire.TierStandard
 	}
@@ -133,6 +133,21 @@ func reported(provider string, stream []byte) (u wire.Usage) {
 				return true
 			})
 		}
+		if told := data.Get("usage.iterations"); told.Exists() {
+			calls = told
+		}
+	}
+	if calls.Exists() { // each call of a model for itself, the declined ones without any output
+		clear(last)
+		calls.ForEach(func(_, call gjson.Result) bool {
+			call.ForEach(func(k, v gjson.Result) bool {
+				if call.Get("output_tokens").Int() > 0 {
+					last[k.Str] += v.Int()
+				}
+				return true
+			})
+			return true
+		})
 	}
 	return wire.Usage{Prompt: last["input_tokens"] + last["cache_read_input_tokens"] + last["cache_creation_input_tokens"], Completion: last["output_tokens"],
 		CachedPrompt: last["cache_read_input_tokens"], CacheWrite: last["cache_creation_input_tokens"], Tier: u.Tier}
