@@ -50,8 +50,22 @@ func (x *exchange) postpone(r *state.Response) bool {
 	err := x.conn.server.state.PutPending(ctx, r, x.pending(r.ID), x.start.Add(pendingFor))
 	if err != nil {
 		x.conn.server.log.Error("what a response in the background uses will be estimated", "id", string(x.id), "cause", err.Error())
+		return false
 	}
-	return err == nil
+	x.disclaim()
+	return true
+}
+
+// disclaim has the request's intent say that nothing was used, as the pending record says what was: the process may end long before a
+// stream does.
+func (x *exchange) disclaim() {
+	if !x.begun {
+		return
+	}
+	r := x.outline()
+	r.Model, r.Provider, r.Served = x.target.Route, x.target.Provider, x.served()
+	x.space = r.AppendTo(x.space[:0])
+	x.mark = x.conn.server.spool.Replace(x.mark, x.space)
 }
 
 // pending is the record of a response in the background, with an estimate of what it uses.

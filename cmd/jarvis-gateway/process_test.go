@@ -44,6 +44,7 @@ func TestProcesses(t *testing.T) {
 		{"dead Redis", deadRedis},
 		{"canaries", canaries},
 		{"every request is recorded once", everyRequestOnce},
+		{"a response in the background, and the gateway is killed", cutInBackground},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, bin) })
 	}

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -62,7 +63,7 @@ func fail(w http.ResponseWriter, log *slog.Logger, err error) {
 	if !ok {
 		e = wire.Server(500, "internal_error", "Internal error. The gateway's log tells more under the request id.", err)
 	}
-	if e.Status >= 500 {
+	if e.Status >= 500 && !errors.Is(err, context.Canceled) { // the client did not wait
 		log.Error("an answer of the admin API failed", "request_id", w.Header().Get(requestID), "status", e.Status, "cause", err.Error())
 	}
 	if e.Status == 401 {

@@ -112,7 +112,9 @@ func (a *Attempt) code(c *coder) {
 	for _, s := range [...]*string{&a.Kind, &a.Provider, &a.Model, &a.Replica, &a.Region, &a.Result} {
 		c.text(s)
 	}
-	if !c.first {
+	if c.first {
+		a.Entry = "" // the memory may be of another one
+	} else {
 		c.text(&a.Entry)
 	}
 	c.spans(&a.Begun, &a.First)

@@ -92,6 +92,15 @@ func TestFirstRecordsAreRead(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v\n%+v\n%+v", err, got, want)
 	}
+	var batch usage.Batch
+	newer := usage.Record{Attempts: []usage.Attempt{{Entry: "another"}, {Entry: "yet another"}}}
+	if _, _, err := batch.Decode(newer.AppendTo(nil)); err != nil {
+		t.Fatal(err)
+	}
+	batch.Reset()
+	if got, _, err = batch.Decode(old); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v\n%+v\n%+v", err, got, want)
+	}
 }
 
 // What a batch decodes is what was written, also in memory that had something else before.

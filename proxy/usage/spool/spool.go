@@ -213,6 +213,20 @@ func (l *Log) Begin(intent []byte) (Mark, error) {
 	return Mark{}, nil
 }
 
+// Replace has another intent take the place of one that has not ended, and whose mark is not used any more. Where there is no room for
+// it, the one that is there stays. A crash in between leaves both.
+func (l *Log) Replace(m Mark, intent []byte) Mark {
+	if m.seg == nil {
+		return m
+	}
+	next, _ := l.append(intentFrame, 0, intent) // an error of the disk says nothing of the mark
+	if next.seg == nil {
+		return m
+	}
+	m.turn(isOpen, isEnded)
+	return next
+}
+
 // End appends the outcome of a request, before its answer ends. Each intent ends once.
 func (l *Log) End(m Mark, outcome []byte) error {
 	if m.seg == nil {

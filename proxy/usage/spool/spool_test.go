@@ -202,3 +202,32 @@ func TestFrameElsewhere(t *testing.T) {
 		abandon(l)
 	}
 }
+
+// Of an intent that was replaced, the one in its place is cut by a crash, or ends.
+func TestReplace(t *testing.T) {
+	o := spool.Options{Dir: t.TempDir(), Sync: time.Millisecond, Cut: cutIntent}
+	l := open(t, o)
+	first, second := begin(t, l, "first"), begin(t, l, "second")
+	if m := l.Replace(spool.Mark{}, []byte("of none")); m != (spool.Mark{}) {
+		t.Errorf("%v", m)
+	}
+	again := l.Replace(first, []byte("first again"))
+	next := l.Replace(second, []byte("second again"))
+	end(t, l, next, "second ends")
+	if err := l.End(first, []byte("first ends")); err != spool.ErrEnded {
+		t.Errorf("%v", err)
+	}
+	closed(t, l)
+	if m := l.Replace(again, []byte("late")); m != again {
+		t.Errorf("%v", m)
+	}
+	l = open(t, o)
+	s := newSink(t)
+	l.Ship(s.deliver)
+	if st := closed(t, l); st.Cut != 1 || st.Delivered != 2 || st.Segments != 0 {
+		t.Errorf("%+v", st)
+	}
+	if got := s.got(); !slices.Equal(got, []string{"second ends", "cut first again"}) {
+		t.Errorf("%q", got)
+	}
+}

@@ -89,6 +89,15 @@ func (s *Store) pending(ctx context.Context) ([]migration, error) {
 
 // Migrate brings the tables up to date and has retention follow the options. It may be called at any time, by several at once.
 func (s *Store) Migrate(ctx context.Context) error {
+	if err := s.upgrade(ctx); err != nil {
+		return err
+	}
+	_, err := s.retain(ctx)
+	return s.named(err)
+}
+
+// upgrade brings the tables up to date. It writes nothing where they are.
+func (s *Store) upgrade(ctx context.Context) error {
 	list, err := s.pending(ctx)
 	if err != nil {
 		return s.named(err)
@@ -98,6 +107,5 @@ func (s *Store) Migrate(ctx context.Context) error {
 			return s.named(fmt.Errorf("migration %s: %w", m.name, err))
 		}
 	}
-	_, err = s.retain(ctx)
-	return s.named(err)
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,9 +23,12 @@ import (
 //go:embed sqlite/*.sql
 var sqliteFiles embed.FS
 
-// pragmas are of every connection. What is answered is on the disk: the spool forgets it then. Pages that retention empties are
-// given back to the file system (auto_vacuum, which counts when the file is made, as page_size does). A batch fits in the cache.
-var pragmas = []string{"busy_timeout(5000)", "page_size(8192)", "cache_size(-8000)", "auto_vacuum(2)", "journal_mode(WAL)", "synchronous(FULL)"}
+// pragmas are of every connection. What is answered is on the disk: the spool forgets it then. A batch fits in the cache.
+var pragmas = []string{"busy_timeout(5000)", "cache_size(-8000)", "journal_mode(WAL)", "journal_size_limit(67108864)", "synchronous(FULL)"}
+
+// found are of a file that is made: pages that retention empties are given back to the file system. Later auto_vacuum would change
+// nothing, and yet write, and so wait for whoever writes.
+var found = []string{"busy_timeout(5000)", "page_size(8192)", "auto_vacuum(2)"}
 
 // purged is how many rows one transaction deletes: writers wait no longer than that takes.
 const purged = 1000
@@ -50,21 +54,26 @@ func (s *Store) openSQLite(ctx context.Context, path string, o Options) error {
 		return errors.Join(err, e.close())
 	}
 	s.db, s.engine, s.files = e.db, e, files
-	if err := s.Migrate(ctx); err != nil {
+	if err := s.upgrade(ctx); err != nil { // what is old may go later: the disk may be full, or somebody else write for long
 		return errors.Join(err, e.close())
 	}
 	return nil
 }
 
 func (e *sqliteEngine) open(path string) (err error) {
-	if path == ":memory:" {
+	empty := path == ":memory:"
+	if empty {
 		e.uri = "file:/" + rand.Text() + "?vfs=memdb" // nobody else's
 	} else {
 		e.uri = "file:" + (&url.URL{Path: path}).EscapedPath()
-		err = create(path)
+		empty, err = create(path)
+	}
+	first := pragmas
+	if empty {
+		first = slices.Concat(found, pragmas)
 	}
 	if err == nil {
-		e.writer, err = dial(e.uri, pragmas...)
+		e.writer, err = dial(e.uri, first...)
 	}
 	if err != nil {
 		return err
@@ -82,16 +91,17 @@ func (e *sqliteEngine) open(path string) (err error) {
 	return nil
 }
 
-// create makes a file that only its owner may read, if there is none: it may hold what people said.
-func create(path string) error {
+// create makes a file that only its owner may read, if there is none: it may hold what people said. It tells whether nothing is in it.
+func create(path string) (empty bool, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
+		return false, err
 	}
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return file.Close()
+	stat, err := file.Stat()
+	return err == nil && stat.Size() == 0, errors.Join(err, file.Close())
 }
 
 func (e *sqliteEngine) version(ctx context.Context) (version int, err error) {

@@ -73,6 +73,14 @@ func (l *link) close() {
 	l.tls.Close()
 }
 
+// moved tells that the file is not where it was opened any more, as it was deleted or another one is there. Not every system can say.
+func (l *link) moved() bool {
+	flag := (*int32)(address(l.out))
+	*flag = 0
+	code := sqlite3.Xsqlite3_file_control(l.tls, l.db, 0, sqlite3.SQLITE_FCNTL_HAS_MOVED, l.out)
+	return code == sqlite3.SQLITE_OK && *flag != 0
+}
+
 // exec runs a statement that is not run again soon.
 func (l *link) exec(text string) error {
 	s, err := l.prepare(text)

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"slices"
@@ -35,7 +36,7 @@ var (
 		"tier", "price", "outcome", "code", "finish", "attempt_result", "stream", "estimated", "status", "gone", "interrupted", "attempts"}
 	recordColumns = []string{"time", "uid", "spot", "caller", "way", "id", "user", "scene", "tags", "asked", "prompt_tokens", "completion_tokens",
 		"cached_tokens", "cache_write_tokens", "reasoning_tokens", "rare", "cost_nano", "saved_nano", "queued_us", "first_us", "upstream_us", "overhead_us",
-		"total_us", "bytes_in", "bytes_out", "fell", "retried", "attempt_begun_us", "attempt_first_us"}
+		"total_us", "bytes_in", "bytes_out", "fell", "retried", "attempt_begun_us", "attempt_heard_us"}
 )
 
 func (c caller) put(s *statement) {
@@ -338,9 +339,16 @@ func (e *sqliteEngine) write(ctx context.Context, b *batch) error {
 	}
 	if err != nil {
 		_ = l.run("ROLLBACK") // what is not committed does not last
+		return err
 	}
-	return err
+	if l.moved() {
+		return errMoved
+	}
+	return nil
 }
+
+// errMoved keeps in the spool what was just written to a file that nobody finds any more.
+var errMoved = errors.New("the file was deleted or replaced while it was in use: start the gateway again, and it goes on with the one that is there")
 
 func writeRows(ctx context.Context, l *link, b *batch) error {
 	list, err := file(l, b.requests)

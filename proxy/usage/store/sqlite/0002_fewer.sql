@@ -37,12 +37,12 @@ CREATE TABLE records (
     "fell"               INTEGER, -- 1: another provider, or a fallback, was asked after a failure
     "retried"            INTEGER, -- how often
     "attempt_begun_us"   INTEGER, -- of the only attempt, which has its numbers here; NULL: they are in further_attempts
-    "attempt_first_us"   INTEGER
+    "attempt_heard_us"   INTEGER -- another name than before: a gateway that still runs and knows only 0001 keeps what it has in its spool
 );
 
 INSERT INTO records ("time", "uid", "spot", "caller", "way", "id", "user", "scene", "tags", "asked", "prompt_tokens", "completion_tokens", "cached_tokens",
     "cache_write_tokens", "reasoning_tokens", "rare", "cost_nano", "saved_nano", "queued_us", "first_us", "upstream_us", "overhead_us", "total_us",
-    "bytes_in", "bytes_out", "fell", "retried", "attempt_begun_us", "attempt_first_us")
+    "bytes_in", "bytes_out", "fell", "retried", "attempt_begun_us", "attempt_heard_us")
 SELECT r."time", unhex(r."uid", '-'), "spot", "caller", "way", "id", "user", "scene", "tags", "asked", "prompt_tokens", "completion_tokens", "cached_tokens",
     "cache_write_tokens", "reasoning_tokens", "rare", "cost_nano", "saved_nano", "queued_us", "first_us", "upstream_us", "overhead_us", "total_us",
     "bytes_in", "bytes_out", coalesce(t."fell", 0), coalesce(t."retried", 0), "attempt_begun_us", "attempt_first_us"
@@ -145,7 +145,7 @@ SELECT
     w."region",
     w."attempt_result" AS "result",
     r."attempt_begun_us" AS "begun_us",
-    r."attempt_first_us" AS "first_us",
+    r."attempt_heard_us" AS "first_us",
     r."prompt_tokens",
     r."completion_tokens",
     r."cached_tokens",
