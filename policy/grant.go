@@ -183,7 +183,7 @@ func (r *Grant) More(given int64) int64 {
 	}
 	reserve := r.habit.overshoot(given, r.allowed)
 	if given+reserve >= r.output {
-		r.stretch(max(stride, r.output/4))
+		r.stretch(max(stride, r.output/4, given+reserve-r.output+stride)) // one event may give more than a stride, and a hedge resizes what is held
 	}
 	if r.most > 0 && r.output >= r.most {
 		return math.MaxInt64

@@ -119,7 +119,7 @@ func (p *Preview) waits(l *limit, why counter.Short) {
 
 // Refuse makes it tell of an error.
 func (p *Preview) Refuse(err error) {
-	p.Verdict = Refused
+	p.Verdict, p.MaxTokens = Refused, 0
 	e, ok := errors.AsType[*wire.Error](err)
 	if !ok {
 		p.Status, p.Why = 500, "internal error"

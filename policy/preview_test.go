@@ -88,3 +88,15 @@ func TestPreviewOfTheLine(t *testing.T) {
 		settle(grant)
 	}
 }
+
+// Where too little is left for the prompt, nothing is said of how long the answer might be: there is none.
+func TestPreviewOfARefusalBoundsNoAnswer(t *testing.T) {
+	g := limiting(t, map[string]Tenant{"acme": {Limits: Limits{Tokens: []Rate{{Amount: 50, Per: "d"}}}, Keys: []Key{{Name: "a", Key: keyA}}}}, Limits{})
+	c := identify(t, g, keyA)
+	if p := g.Preview(c, &Ask{Model: "chat", Habit: "chat", Prompt: 100, Answers: true}); p.Verdict != Refused || p.MaxTokens != 0 {
+		t.Errorf("%+v", p)
+	}
+	if p := g.Preview(c, &Ask{Model: "chat", Habit: "chat", Prompt: 10, Answers: true}); p.Verdict != Admitted || p.MaxTokens == 0 {
+		t.Errorf("%+v", p)
+	}
+}

@@ -146,14 +146,14 @@ func (f *fleet) part() {
 	f.hosts.Store(&hosts)
 }
 
-// close ends the watch and the idle connections.
+// close ends the watch and the connections.
 func (f *fleet) close() {
 	f.watched.close()
 	for h := range maps.Values(*f.hosts.Load()) {
-		h.pool.CloseIdleConnections()
+		h.retire()
 	}
 	for _, h := range f.watched.leaving {
-		h.pool.CloseIdleConnections()
+		h.retire()
 	}
 }
 

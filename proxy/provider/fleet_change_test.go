@@ -10,11 +10,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/valyala/fasthttp"
-
-	"jarvis-gateway/proxy/wire"
-	"jarvis-gateway/router"
 )
 
 // slowNames is a DNS that answers when it is told to, or whoever asks gives up.
@@ -46,20 +41,7 @@ func answering(t *testing.T) (port string, ask func(c *Client) error) {
 	}))
 	t.Cleanup(s.Close)
 	_, port, _ = net.SplitHostPort(s.Listener.Addr().String())
-	body, err := wire.Parse([]byte(`{"model":"m","messages":[{"role":"user","content":"hi"}]}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port, func(c *Client) error {
-		call := Call{Method: "POST", Path: "/chat/completions", Kind: wire.Chat, Header: &fasthttp.RequestHeader{}, Model: "m", Abort: &Abort{}, Body: &body, Begun: time.Now(),
-			Timeout: router.Timeout{Connect: time.Second, FirstToken: 5 * time.Second, Idle: 5 * time.Second, Total: 10 * time.Second}}
-		var reply wire.Reply
-		err := c.Do(&call, &reply)
-		if err == nil {
-			reply.Close()
-		}
-		return err
-	}
+	return port, askOnce
 }
 
 func inTheDNS(t *testing.T, port string, names resolver, prev map[string]*Client) map[string]*Client {

@@ -205,12 +205,12 @@ func newClient(name string, cfg Config, prev *Client) (*Client, error) {
 // Kind is the dialect's name in the config.
 func (c *Client) Kind() string { return c.cfg.Kind }
 
-// Close ends idle connections; attempts under way finish.
+// Close ends connections: idle ones now, those of attempts under way when these have finished.
 func (c *Client) Close() {
 	if c.fleet != nil {
 		c.fleet.close()
 	} else {
-		c.host.pool.CloseIdleConnections()
+		c.host.retire()
 	}
 	if c.stop != nil {
 		c.stop()

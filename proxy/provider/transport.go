@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -34,6 +35,8 @@ type host struct {
 	prefix string // the base URL's path, without a slash at its end
 	dialer *dialer
 	pool   fasthttp.HostClient
+
+	retired atomic.Bool // its client is closed: no connection is kept
 }
 
 func newHost(base *url.URL, cfg Config) (*host, error) {
@@ -53,6 +56,13 @@ func newHost(base *url.URL, cfg Config) (*host, error) {
 		h.pool.MaxConns = defaultMaxConns
 	}
 	return h, nil
+}
+
+// retire closes the connections that are idle, and those that calls under way give back: many reloads in a row would leave so many
+// of them behind, and providers count what is open.
+func (h *host) retire() {
+	h.retired.Store(true)
+	h.pool.CloseIdleConnections()
 }
 
 func trimSlash(path string) string {
@@ -149,6 +159,9 @@ func (h *host) attempt(req *fasthttp.Request, res *response, connect time.Durati
 		if reuse {
 			conn.used = true
 			h.pool.ReleaseConn(cc)
+			if h.retired.Load() {
+				h.pool.CloseIdleConnections()
+			}
 		} else {
 			h.pool.CloseConn(cc)
 		}

@@ -41,7 +41,9 @@ func FindTier(answer []byte) Tier {
 	value := tierKey.value(answer, at)
 	if len(value) > 0 && value[0] == '"' {
 		if n := stringEnd(value[1:]); n > 0 && closesOne(value[1+n:]) {
-			return TierOf(alias(value[1:n]))
+			if tier := TierOf(alias(value[1:n])); tier != TierUnsaid {
+				return tier
+			}
 		}
 	}
 	for _, path := range []string{"service_tier", "response.service_tier", "usage.service_tier", "message.usage.service_tier"} {

@@ -27,6 +27,9 @@ func TestFindTier(t *testing.T) {
 		`{"type":"message","usage":{"output_tokens":1,"service_tier":"priority"}}`:                           TierPriority,
 		`{"type":"message_start","message":{"usage":{"service_tier":"standard"}}}`:                           TierStandard,
 		`{"type":"message_start","message":{"content":[{"input":{"service_tier":"flex"}}]}}`:                 TierUnsaid,
+		`{"service_tier":"auto","usage":{"service_tier":"batch"}}`:                                           TierBatch,
+		`{"usage":{"service_tier":"batch"},"service_tier":"auto"}`:                                           TierBatch,
+		`{"usage":{"service_tier":"batch", "x":1},"service_tier":"auto"}`:                                    TierBatch,
 		`{"service_tier":"flex`:                                                                              TierUnsaid,
 		``:                                                                                                   TierUnsaid,
 	} {
