@@ -58,7 +58,7 @@ func TestLineOutlivesAlgorithms(t *testing.T) {
 				synctest.Wait()
 				mu.Lock()
 				defer mu.Unlock()
-				if !slices.Equal(in, []string{"a", "b", "first", "second", "newcomer"}) {
+				if slices.Sort(in[2:]); !slices.Equal(in, []string{"a", "b", "first", "newcomer", "second"}) { // the three at one time
 					t.Errorf("they got in as %v", in)
 				}
 				if n := next.line.waiting.Load(); n != 0 || len(next.line.desks)+len(next.line.rooms)+len(next.line.lanes) > 0 {

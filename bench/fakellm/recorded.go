@@ -46,6 +46,7 @@ type spoken struct {
 	InputDetails     *details `json:"input_tokens_details"`
 	OutputDetails    *details `json:"output_tokens_details"`
 	Details          *details `json:"completion_tokens_details"`
+	Iterations       []spoken // the calls of models that Anthropic's answer took: all are paid for, but those that said nothing
 }
 
 type details struct {
@@ -81,6 +82,9 @@ func usageIn(raw []byte) (spoken, bool) {
 }
 
 func (s *spoken) merge(u spoken) {
+	if u.Iterations != nil {
+		s.Iterations = u.Iterations
+	}
 	for _, f := range [][2]**int{{&s.PromptTokens, &u.PromptTokens}, {&s.CompletionTokens, &u.CompletionTokens}, {&s.InputTokens, &u.InputTokens},
 		{&s.OutputTokens, &u.OutputTokens}, {&s.InputTokensB, &u.InputTokensB}, {&s.OutputTokensB, &u.OutputTokensB},
 		{&s.TotalTokens, &u.TotalTokens}, {&s.CacheRead, &u.CacheRead}, {&s.CacheWrite, &u.CacheWrite},
@@ -99,6 +103,9 @@ func (s *spoken) merge(u spoken) {
 
 // sum is the usage in our terms: Anthropic and Bedrock count cached tokens apart from the prompt, here they are part of it.
 func (s *spoken) sum() Usage {
+	if len(s.Iterations) > 0 {
+		return total(s.Iterations)
+	}
 	first := func(all ...*int) int {
 		for _, n := range all {
 			if n != nil {
@@ -124,4 +131,15 @@ func (s *spoken) sum() Usage {
 	}
 	u.Total = u.Prompt + u.Completion
 	return u
+}
+
+// total is the usage of several calls.
+func total(calls []spoken) (all Usage) {
+	for i := range calls {
+		if u := calls[i].sum(); u.Completion > 0 {
+			all.Prompt, all.Completion, all.Cached, all.Reasoning = all.Prompt+u.Prompt, all.Completion+u.Completion, all.Cached+u.Cached, all.Reasoning+u.Reasoning
+		}
+	}
+	all.Total = all.Prompt + all.Completion
+	return all
 }
