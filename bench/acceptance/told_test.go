@@ -22,6 +22,9 @@ type told struct {
 	Cached   int64  `json:"cached"`
 	Written  int64  `json:"written"`
 	Output   int64  `json:"output"`
+	// Billed are input, output and cached tokens with those of all calls of models that the answer took: Anthropic's own clients
+	// are told these beside, others in their place.
+	Billed [3]int64 `json:"billed"`
 
 	own bool // the block that is being read is one that only the provider's own clients know
 }
@@ -153,4 +156,16 @@ func (f *told) end(v gjson.Result) {
 		}
 	}
 	f.Input = fresh + f.Cached + f.Written
+	f.Billed = [3]int64{f.Input, f.Output, f.Cached}
+	if calls := u.Get("iterations").Array(); len(calls) > 0 {
+		f.Billed = [3]int64{}
+		for _, call := range calls {
+			n := func(name string) int64 { return call.Get(name).Int() }
+			if n("output_tokens") > 0 { // who declines costs nothing
+				f.Billed[0] += n("input_tokens") + n("cache_read_input_tokens") + n("cache_creation_input_tokens")
+				f.Billed[1] += n("output_tokens")
+				f.Billed[2] += n("cache_read_input_tokens")
+			}
+		}
+	}
 }
