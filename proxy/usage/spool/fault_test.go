@@ -78,11 +78,14 @@ func TestMemoryGivenBack(t *testing.T) {
 	l := open(t, o)
 	defer abandon(l)
 	l.Ship(newSink(t).deliver)
-	for range 20_000 {
-		request(t, l)
+	most := int64(0)
+	for i := range 20_000 {
+		if request(t, l); i%1000 == 0 { // a machine that is slow lets it rest in between
+			most = max(most, mapped(t, o.Dir))
+		}
 	}
-	if n := mapped(t, o.Dir); n < 1<<20 {
-		t.Errorf("%d bytes while it is busy: the test shows nothing", n)
+	if most < 256<<10 {
+		t.Errorf("%d bytes while it is busy: the test shows nothing", most)
 	}
 	until(t, "memory given back", func() bool { return mapped(t, o.Dir) == 0 })
 	request(t, l)
