@@ -49,7 +49,7 @@ tenants:
   acme:
     limits: {requests: 1000/d, tokens: [1M/m, 10M/d], spend: $100/d, concurrency: 50}
     user_limits: {requests: 1000/d, tokens: 1M/d, spend: $10/d}
-    alerts: {at: [1%], webhook: "http://${UPSTREAM}/hook", secret: ` + canaryWebhook + `}
+    alerts: {at: [1%], webhook: "${HOOK}", secret: ` + canaryWebhook + `}
     keys: [{name: main, key: "` + canaryKey + `"}, {name: none, key: jv-none-0123456789abcdef, limits: {requests: 1/d, spend: $0.000001/d}}]
   guarded:
     guards: [{kind: deny, patterns: ["(?i)forbidden"]}, {kind: pii}, {kind: injection, action: flag}, {kind: size, max_messages: 3}]
@@ -59,8 +59,8 @@ tenants:
 // Keys, prompts, answers and people are found in no log line, metric, audit entry, file, Redis key or error.
 func canaries(t *testing.T, bin string) {
 	addr := redisServer(t)
-	u := newUpstream(t)
-	p := newProcess(t, bin, strings.NewReplacer("${REDIS}", addr, "${UPSTREAM}", u.addr()).Replace(canaryConfig))
+	u, hooks := newUpstream(t), newHook(t) // alerts come when they like: they must not take an answer that waits for a request
+	p := newProcess(t, bin, strings.NewReplacer("${REDIS}", addr, "${UPSTREAM}", u.addr(), "${HOOK}", hooks.URL).Replace(canaryConfig))
 	g := &running{TB: t, api: p.at.Load().api, private: p.at.Load().private}
 	for _, scene := range canaryScenes() {
 		u.script(scene.reply, scene.reply)
@@ -77,6 +77,11 @@ func canaries(t *testing.T, bin string) {
 		for _, s := range u.sightings() {
 			keepsSecrets(t, scene.name+": what the provider saw", fmt.Sprint(s.header), canaryKey, canaryWebhook)
 		}
+	}
+	eventually(t, "alerts", func() bool { told, _ := hooks.heard(); return len(told) >= 3 })
+	told, texts := hooks.heard()
+	for i, r := range told {
+		keepsSecrets(t, "an alert", fmt.Sprint(r.URL, r.Header, texts[i]), canaryList...)
 	}
 	made := canaryAdmin(t, p)
 	if code := p.stop(); code != 0 {
