@@ -39,23 +39,24 @@ type PoolQuery struct {
 
 func (q *PoolQuery) blocks() int { return max(q.Blocks, len(q.Prefix)) }
 
-// The choice by prefix. All is counted in prefix blocks. What a replica would have to compute weighs most: a conversation that
-// moves is computed anew now, and takes room from others in a second cache until its end. What keeps the balance otherwise are
-// the bounds; within them the rest of the costs decides where new conversations begin.
+// The choice by prefix. All is counted in prefix blocks. What a replica holds weighs most, and by its share of the prompt: a
+// conversation that moves is computed anew now, and takes room from others in a second cache until its end, while the instructions
+// that many prompts begin with are soon wherever the load brings them. What keeps the balance otherwise are the bounds; within them
+// the rest of the costs decides where new conversations begin.
 const (
-	costMissed  = 32.0 // a block that it does not hold
-	costWait    = 1.0  // a block to compute until the first token, others' before it included
-	costRequest = 4.0  // a request that it has
-	costRecent  = 0.3  // a block that it had to compute lately: whoever did most, begins the fewest new conversations
-	workRequest = 4    // blocks that a request is worth besides its prompt
+	worthHeld   = 200.0 // a block that it holds, if it holds all
+	costWait    = 1.0   // a block to compute until the first token, others' before it included
+	costRequest = 6.0   // a request that it has
+	costRecent  = 0.5   // a block that it had to compute lately: whoever did most, begins the fewest new conversations
+	workRequest = 4     // blocks that a request is worth besides its prompt
 
 	// A replica whose line is longer than that of the shortest, so many times and so many blocks more, or that has so many
 	// times and so many more requests than the mean, or that is so many times slower than typical, does not get a request for
 	// the sake of its cache.
-	boundWait      = 4.0
+	boundWait      = 8.0
 	boundWaitMore  = 256
 	boundQueue     = 1.25
-	boundQueueMore = 8
+	boundQueueMore = 16
 	boundSlow      = 4
 
 	costBeyond = 1e12 // of those beyond a bound
@@ -184,12 +185,13 @@ func (c *choice) loadCost(r *Replica) float64 {
 }
 
 func (c *choice) prefixCost(r *Replica, held int) float64 {
-	missed, queue, slow := float64(c.q.blocks()-held), r.queue(c.t), r.slowness(c.t)
-	wait := (float64(r.pending.Load()) + missed + 1) * slow
+	queue, slow := r.queue(c.t), r.slowness(c.t)
+	wait := (float64(r.pending.Load()) + float64(c.q.blocks()-held) + 1) * slow
 	if wait > c.longest || queue > c.most || slow > boundSlow {
 		return costBeyond + wait
 	}
-	return missed*costMissed + wait*costWait + queue*costRequest + r.recent.sum(c.t)*costRecent
+	share := float64(held) / max(float64(c.q.blocks()), 1)
+	return wait*costWait + queue*costRequest + r.recent.sum(c.t)*costRecent - float64(held)*share*worthHeld
 }
 
 // bound works out how far a prefix may bend the balance.

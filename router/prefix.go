@@ -1,6 +1,7 @@
 package router
 
 import (
+	"math"
 	"math/bits"
 	"sync/atomic"
 
@@ -53,7 +54,7 @@ func newPrefixIndex(entries int) *prefixIndex {
 	return &prefixIndex{
 		words:   make([]uint64, buckets*prefixWays),
 		buckets: uint64(buckets),
-		shift:   uint(max(bits.Len(uint(entries))-14, 0)), // stamps wrap after 64 tables full
+		shift:   uint(max(bits.Len(uint(entries))-17, 0)), // stamps wrap after 8 tables full; no bucket is spared for so long
 	}
 }
 
@@ -113,23 +114,26 @@ func (x *prefixIndex) lookUp(set *poolSet, prefix []uint64, n int, depth *[poolP
 	return known
 }
 
-// use notes that the replica computes these blocks now, and tells how many of the first it is likely to hold already.
+// use notes that the replica computes these blocks now, and tells how many of the first it is likely to hold already. A block that
+// it does not hold brings all others nearer to their end. One that it holds passes those that were used since, on average as many
+// as it is old; but what is used again is mostly what will be, so half of that is right for those that matter.
 func (x *prefixIndex) use(set *poolSet, r *Replica, prefix []uint64) (held int) {
-	fresh := uint64(0)
+	fresh, passed, room := uint64(0), uint64(0), r.room.Load()
 	word := uint64(r.owner.Load())<<32 | r.clock.Load()>>x.shift<<44
 	for i, hash := range prefix {
-		if x.touch(set, r, hash, word|uint64(uint32(hash))) {
+		if age := x.touch(set, r, hash, word|uint64(uint32(hash))); age <= room {
 			held = i + 1
+			passed += age
 		} else {
 			fresh++
 		}
 	}
-	r.clock.Add(fresh)
+	r.clock.Add(fresh + (passed+room)/(2*room+1))
 	return held
 }
 
-// touch renews the block's entry, or writes it over the one of its bucket that is nearest to its end.
-func (x *prefixIndex) touch(set *poolSet, r *Replica, hash, entry uint64) (held bool) {
+// touch renews the block's entry, or writes it over the one of its bucket that is nearest to its end, and tells how old it was.
+func (x *prefixIndex) touch(set *poolSet, r *Replica, hash, entry uint64) (age uint64) {
 	bucket := x.bucket(hash)
 	victim, oldest := 0, -1.0
 	for j := range bucket {
@@ -138,14 +142,14 @@ func (x *prefixIndex) touch(set *poolSet, r *Replica, hash, entry uint64) (held 
 			if word != entry {
 				atomic.StoreUint64(&bucket[j], entry)
 			}
-			return x.age(word, r) <= r.room.Load()
+			return x.age(word, r)
 		}
 		if left := x.spent(set, word); left > oldest {
 			victim, oldest = j, left
 		}
 	}
 	atomic.StoreUint64(&bucket[victim], entry)
-	return false
+	return math.MaxUint64
 }
 
 // spent is the share of its life in the owner's cache that an entry has behind it: 1 and more when it is of no use.

@@ -247,73 +247,103 @@ func addresses(n int) []string {
 	return list
 }
 
+// without is the trace without a few of its requests, others for each number; 0 is the whole trace. One request more or less changes
+// all choices that follow, so that the means over several tell skill from luck.
+func without(trace []asked, number int) (rest []asked) {
+	rng := rand.New(rand.NewPCG(uint64(number), 7))
+	for _, a := range trace {
+		if number == 0 || rng.Float64() > 0.03 {
+			rest = append(rest, a)
+		}
+	}
+	return rest
+}
+
 // The bar: at least 90 % of what one cache as large as all together would hold, work and requests within 1.25 of the mean. With
-// 8,000 blocks a replica and more, of what an endless cache would hold, which is harder. Consistent hashing by the first block
-// hits as often as the ideal here, as no two conversations of the trace share it and nobody is ever moved: its hits cannot be
-// beaten by more than chance, and must be met within 2 points, or within half a point where replicas tell how large their caches are,
-// as vLLM does. (The mean of twelve rings: 23.3, 37.0, 52.7, 62.8 and 64.0 % from 1,000 to 16,000 blocks; ours: 23.4, 37.4, 52.9, 62.7
-// and 63.9 %.) Above the ideal there is only luck: who has no cache for all would have to know which prompts come again. It pays with its balance and with long waits, and with all its
-// balance as soon as prompts begin alike. At 8,000 tokens a second the replicas are overloaded.
+// 8,000 blocks a replica and more, of what an endless cache would hold, which is harder. And better on both counts, hits and the
+// balance of the work, than consistent hashing by the first block, which here hits as often as the ideal, as no two conversations
+// of the trace share it and nobody is ever moved, and than least_loaded. With 16,000 blocks consistent hashing hits all that can be
+// hit, and is met. Who is not told how large the caches are, as vLLM tells it, may hit half a point less and balances less well.
+// At 8,000 tokens a second the replicas are overloaded.
 func TestPrefixOnTrace(t *testing.T) {
 	trace := readTrace(t)
-	const n, seeds = 4, 2
-	one := func(int64, asked, []*server) (int, func(int64), func(int64)) { return 0, nothing, nothing }
-	endless := simulate(trace, 1, 1<<30, 1e9, one).hit
+	const n, traces = 4, 5
+	var rests [][]asked
+	for i := range traces {
+		rests = append(rests, without(trace, i))
+	}
+	toldWork, leastWork := 0.0, 0.0
 	var log strings.Builder
-	fmt.Fprintf(&log, "\n%6s %6s  %-24s %6s %6s %6s %6s %9s %9s\n", "room", "tok/s", "choice", "hit", "ideal", "work", "reqs", "p50 s", "p95 s")
+	fmt.Fprintf(&log, "\n%6s %6s  %-24s %7s %7s %6s %6s %9s %9s\n", "room", "tok/s", "choice", "hit", "ideal", "work", "reqs", "p50 s", "p95 s")
 	for _, prefill := range []float64{8000, 16000} {
 		rooms := []int{1000, 2000, 4000, 8000, 16000}
 		if prefill == 8000 {
 			rooms = rooms[2:4]
 		}
 		for _, room := range rooms {
-			ideal := simulate(trace, 1, n*room, 1e9, one).hit
+			ideal := idealHit(rests, n*room)
 			if room >= 8000 {
-				ideal = endless
+				ideal = idealHit(rests, 1<<30)
 			}
-			row := func(name string, choose func(seed uint64) chooser) simResult {
-				r := meanOf(trace, n, room, prefill, seeds, choose)
-				fmt.Fprintf(&log, "%6d %6.0f  %-24s %5.1f%% %5.1f%% %6.3f %6.3f %9.2f %9.2f\n", room, prefill, name, 100*r.hit, 100*r.hit/ideal, r.work, r.reqs, r.p50.Seconds(), r.p95.Seconds())
+			row := func(name string, seeds int, choose func(seed uint64) chooser) simResult {
+				r := meanOf(rests, n, room, prefill, seeds, choose)
+				fmt.Fprintf(&log, "%6d %6.0f  %-24s %6.2f%% %6.2f%% %6.3f %6.3f %9.2f %9.2f\n", room, prefill, name, 100*r.hit, 100*r.hit/ideal, r.work, r.reqs, r.p50.Seconds(), r.p95.Seconds())
 				return r
 			}
-			ring := row("consistent hashing", func(seed uint64) chooser { return byRing(n, seed) })
-			least := row("least_loaded", byLoad)
-			row("pool, least_loaded", func(seed uint64) chooser { return byPool(t, n, router.PoolConfig{Seed: seed}, false) })
-			ours := row("pool, prefix", func(seed uint64) chooser { return byPool(t, n, router.PoolConfig{Seed: seed}, true) })
-			told := row("same, cache told", func(seed uint64) chooser {
+			ring := row("consistent hashing", 24, func(seed uint64) chooser { return byRing(n, seed) })
+			least := row("least_loaded", 6, byLoad)
+			row("pool, least_loaded", 1, func(seed uint64) chooser { return byPool(t, n, router.PoolConfig{Seed: seed}, false) })
+			ours := row("pool, prefix", 1, func(seed uint64) chooser { return byPool(t, n, router.PoolConfig{Seed: seed}, true) })
+			told := row("same, cache told", 1, func(seed uint64) chooser {
 				return byPool(t, n, router.PoolConfig{Seed: seed, CacheBlocks: room}, true)
 			})
 			at := fmt.Sprintf("%d blocks, %.0f tok/s: ", room, prefill)
-			if ours.hit < 0.9*ideal {
-				t.Errorf("%shit share %.3f is below 90 %% of the ideal %.3f", at, ours.hit, ideal)
+			for _, r := range []simResult{ours, told} {
+				if r.hit < 0.9*ideal {
+					t.Errorf("%shit share %.3f is below 90 %% of the ideal %.3f", at, r.hit, ideal)
+				}
+				if r.work > 1.25 || r.reqs > 1.25 {
+					t.Errorf("%smax/mean is %.3f of the work, %.3f of the requests", at, r.work, r.reqs)
+				}
+				if r.work >= ring.work || r.p95 >= ring.p95 || r.p95 >= least.p95 || r.hit < 1.5*least.hit {
+					t.Errorf("%s%+v is not better than consistent hashing, %+v, and least_loaded, %+v", at, r, ring, least)
+				}
 			}
-			if ours.work > 1.25 || ours.reqs > 1.25 {
-				t.Errorf("%smax/mean is %.3f of the work, %.3f of the requests", at, ours.work, ours.reqs)
+			if told.hit < min(ring.hit, 0.9999*ideal) {
+				t.Errorf("%shits %.4f, consistent hashing %.4f", at, told.hit, ring.hit)
 			}
-			if ours.hit < ring.hit-0.02 || ours.work >= ring.work || ours.p95 >= ring.p95 {
-				t.Errorf("%s%+v is not better than consistent hashing, %+v", at, ours, ring)
+			if toldWork, leastWork = toldWork+told.work, leastWork+least.work; told.work > least.work+0.01 {
+				t.Errorf("%smax/mean of the work is %.3f, that of least_loaded %.3f", at, told.work, least.work)
 			}
-			if told.hit < ring.hit-0.005 || told.work >= ring.work || told.p95 >= ring.p95 {
-				t.Errorf("%s%+v, with the caches' sizes known, is not better than consistent hashing, %+v", at, told, ring)
-			}
-			if ours.hit < 1.5*least.hit || ours.p95 >= least.p95 {
-				t.Errorf("%s%+v is not better than least_loaded, %+v", at, ours, least)
+			if ours.hit < ring.hit-0.005 {
+				t.Errorf("%swithout being told hits %.4f, consistent hashing %.4f", at, ours.hit, ring.hit)
 			}
 		}
+	}
+	if toldWork >= leastWork {
+		t.Errorf("max/mean of the work is no better than that of least_loaded")
 	}
 	t.Log(log.String())
 }
 
-// meanOf repeats a simulation.
-func meanOf(trace []asked, n, room int, prefill float64, seeds int, choose func(seed uint64) chooser) simResult {
+// idealHit is the share of blocks that one cache of that many would hold.
+func idealHit(traces [][]asked, room int) float64 {
+	return meanOf(traces, 1, room, 1e9, 1, func(uint64) chooser {
+		return func(int64, asked, []*server) (int, func(int64), func(int64)) { return 0, nothing, nothing }
+	}).hit
+}
+
+// meanOf simulates all traces with all seeds.
+func meanOf(traces [][]asked, n, room int, prefill float64, seeds int, choose func(seed uint64) chooser) simResult {
 	var sum simResult
-	for seed := range seeds {
-		r := simulate(trace, n, room, prefill, choose(uint64(seed+1)))
-		sum.hit += r.hit / float64(seeds)
-		sum.work += r.work / float64(seeds)
-		sum.reqs += r.reqs / float64(seeds)
-		sum.p50 += r.p50 / time.Duration(seeds)
-		sum.p95 += r.p95 / time.Duration(seeds)
+	runs := seeds * len(traces)
+	for i := range runs {
+		r := simulate(traces[i%len(traces)], n, room, prefill, choose(uint64(i/len(traces)+1)))
+		sum.hit += r.hit / float64(runs)
+		sum.work += r.work / float64(runs)
+		sum.reqs += r.reqs / float64(runs)
+		sum.p50 += r.p50 / time.Duration(runs)
+		sum.p95 += r.p95 / time.Duration(runs)
 	}
 	return sum
 }
