@@ -12,10 +12,11 @@ type key struct {
 }
 
 var (
-	usageKey  = key{[]byte(`"usage"`), 4}         // g
-	tierKey   = key{[]byte(`"service_tier"`), 8}  // _
-	finishKey = key{[]byte(`"finish_reason"`), 7} // _
-	stopKey   = key{[]byte(`"stop_reason"`), 5}   // _
+	usageKey   = key{[]byte(`"usage"`), 4}         // g
+	tierKey    = key{[]byte(`"service_tier"`), 8}  // _
+	finishKey  = key{[]byte(`"finish_reason"`), 7} // _
+	stopKey    = key{[]byte(`"stop_reason"`), 5}   // _
+	choicesKey = key{[]byte(`"choices"`), 2}       // h
 
 	minTokensKey = key{[]byte(`"min_tokens"`), 4} // _
 )

@@ -127,7 +127,7 @@ func outermost(value []byte) int {
 			depth++
 		case '}', ']':
 			if depth--; depth == 0 {
-				if closesOne(value[i+1:]) {
+				if closes(value[i+1:], "}") {
 					return i + 1
 				}
 				return 0
@@ -155,19 +155,25 @@ func lastUsage(answer []byte) int {
 	return last
 }
 
-// closesOne tells whether what follows a member ends exactly one object, so that the member was the outermost's own.
-func closesOne(rest []byte) bool {
+// closes tells whether what follows a member ends exactly the objects and arrays that closers name, the innermost first, so that the
+// outermost is the whole text.
+func closes(rest []byte, closers string) bool {
 	depth := 0
 	for i := 0; i < len(rest); i++ {
 		switch rest[i] {
 		case '{', '[':
 			depth++
-		case ']':
-			depth--
-		case '}':
-			if depth--; depth < 0 {
+		case '}', ']':
+			if depth--; depth >= 0 {
+				continue
+			}
+			if rest[i] != closers[0] {
+				return false
+			}
+			if closers = closers[1:]; closers == "" {
 				return len(bytes.TrimSpace(rest[i+1:])) == 0
 			}
+			depth = 0
 		case '"':
 			n := stringEnd(rest[i+1:])
 			if n < 0 {

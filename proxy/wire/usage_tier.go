@@ -40,7 +40,7 @@ func FindTier(answer []byte) Tier {
 	// It mostly stands near the end: then reading from there on is enough.
 	value := tierKey.value(answer, at)
 	if len(value) > 0 && value[0] == '"' {
-		if n := stringEnd(value[1:]); n > 0 && closesOne(value[1+n:]) {
+		if n := stringEnd(value[1:]); n > 0 && closes(value[1+n:], "}") {
 			if tier := TierOf(alias(value[1:n])); tier != TierUnsaid {
 				return tier
 			}
