@@ -8,7 +8,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/tidwall/gjson"
 	"github.com/valyala/fasthttp"
 
 	"jarvis-gateway/policy"
@@ -325,43 +324,4 @@ func (x *exchange) limit(t router.Timeout) router.Timeout {
 		t.Total, t.FirstToken, t.Connect = min(t.Total, left), min(t.FirstToken, left), min(t.Connect, left)
 	}
 	return t
-}
-
-// note is what a client says of its request in X-Jarvis-Metadata, a JSON object.
-type note struct {
-	read, said  bool
-	user, scene string
-	tags        []string
-}
-
-// note is read once: access lines, records and routes ask for it.
-func (x *exchange) note() *note {
-	n := &x.remarks
-	if n.read {
-		return n
-	}
-	n.read = true
-	v := x.ctx.Request.Header.PeekCanonical(headerMetadata)
-	if len(v) == 0 || len(v) > 4<<10 || !gjson.ValidBytes(v) {
-		return n
-	}
-	object := gjson.ParseBytes(v) // of a copy
-	if n.said = object.IsObject(); !n.said {
-		return n
-	}
-	object.ForEach(func(name, value gjson.Result) bool {
-		switch name.Str {
-		case "user":
-			n.user = value.String()
-		case "scene":
-			n.scene = value.String()
-		case "tags":
-			value.ForEach(func(_, tag gjson.Result) bool {
-				n.tags = append(n.tags, tag.String())
-				return true
-			})
-		}
-		return true
-	})
-	return n
 }

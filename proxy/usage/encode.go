@@ -82,11 +82,9 @@ func decode(data string, batch *Batch) (r *Record, f *Feedback, err error) {
 func (r *Record) code(c *coder) {
 	c.uid(&r.UID)
 	c.time(&r.Time)
-	for _, s := range [...]*string{&r.ID, &r.Tenant, &r.Team, &r.Key, &r.User, &r.Scene, &r.Endpoint, &r.Asked, &r.Model, &r.Provider, &r.Served,
+	c.texts(&r.ID, &r.Tenant, &r.Team, &r.Key, &r.User, &r.Scene, &r.Endpoint, &r.Asked, &r.Model, &r.Provider, &r.Served,
 		&r.Replica, &r.Region, &r.Route, &r.Rollout, &r.Arm, &r.Cache, &r.Prompt, &r.Corpus, &r.Flow, &r.Price, &r.Outcome, &r.Code, &r.Finish,
-		&r.Content.Asked, &r.Content.Answered} {
-		c.text(s)
-	}
+		&r.Content.Asked, &r.Content.Answered)
 	c.flags(&r.Stream, &r.Gone, &r.Interrupted)
 	c.float(&r.Similarity)
 	c.usage(&r.Usage)
@@ -101,7 +99,7 @@ func (r *Record) code(c *coder) {
 		tags, attempts = &c.batch.tags, &c.batch.attempts
 	}
 	for i := range lengthen(c, &r.Tags, tags) {
-		c.text(&r.Tags[i])
+		c.texts(&r.Tags[i])
 	}
 	for i := range lengthen(c, &r.Attempts, attempts) {
 		r.Attempts[i].code(c)
@@ -109,13 +107,11 @@ func (r *Record) code(c *coder) {
 }
 
 func (a *Attempt) code(c *coder) {
-	for _, s := range [...]*string{&a.Kind, &a.Provider, &a.Model, &a.Replica, &a.Region, &a.Result} {
-		c.text(s)
-	}
+	c.texts(&a.Kind, &a.Provider, &a.Model, &a.Replica, &a.Region, &a.Result)
 	if c.first {
 		a.Entry = "" // the memory may be of another one
 	} else {
-		c.text(&a.Entry)
+		c.texts(&a.Entry)
 	}
 	c.spans(&a.Begun, &a.First)
 	c.usage(&a.Usage)
@@ -126,9 +122,7 @@ func (f *Feedback) code(c *coder) {
 	c.uid(&f.UID)
 	c.time(&f.Time)
 	c.uid(&f.Of)
-	for _, s := range [...]*string{&f.Request, &f.Tenant, &f.Key, &f.User, &f.Comment, &f.Metadata, &f.Model, &f.Prompt, &f.Rollout, &f.Arm} {
-		c.text(s)
-	}
+	c.texts(&f.Request, &f.Tenant, &f.Key, &f.User, &f.Comment, &f.Metadata, &f.Model, &f.Prompt, &f.Rollout, &f.Arm)
 	c.float(&f.Score)
 }
 
@@ -161,23 +155,38 @@ func (c *coder) uid(u *UID) {
 	copy(u[:], c.take(len(u)))
 }
 
-func (c *coder) text(s *string) {
-	if !c.reading {
-		c.buf = append(appendNumber(c.buf, int64(len(*s))), *s...)
+// texts codes strings. Here as below, what is written gathers in a variable of the loop's own: through c it takes half as long again.
+func (c *coder) texts(list ...*string) {
+	if c.reading {
+		for _, s := range list {
+			*s = c.take(int(c.read()))
+		}
 		return
 	}
-	*s = c.take(int(c.read()))
+	buf := c.buf
+	for _, s := range list {
+		if *s == "" {
+			buf = append(buf, 0)
+		} else {
+			buf = append(appendNumber(buf, int64(len(*s))), *s...)
+		}
+	}
+	c.buf = buf
 }
 
 // number codes integers, which are mostly small and hardly ever below zero.
 func (c *coder) number(list ...*int64) {
-	for _, v := range list {
-		if c.reading {
+	if c.reading {
+		for _, v := range list {
 			*v = c.read()
-		} else {
-			c.buf = appendNumber(c.buf, *v)
 		}
+		return
 	}
+	buf := c.buf
+	for _, v := range list {
+		buf = appendNumber(buf, *v)
+	}
+	c.buf = buf
 }
 
 func (c *coder) read() int64 {
@@ -208,13 +217,17 @@ func appendNumber(dst []byte, v int64) []byte {
 }
 
 func (c *coder) spans(list ...*time.Duration) {
-	for _, d := range list {
-		if c.reading {
+	if c.reading {
+		for _, d := range list {
 			*d = time.Duration(c.read()) * time.Microsecond
-		} else {
-			c.buf = appendNumber(c.buf, d.Microseconds())
 		}
+		return
 	}
+	buf := c.buf
+	for _, d := range list {
+		buf = appendNumber(buf, d.Microseconds())
+	}
+	c.buf = buf
 }
 
 func (c *coder) time(t *time.Time) {
