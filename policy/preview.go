@@ -26,6 +26,14 @@ type Preview struct {
 // Finding is what a guard would do with a request.
 type Finding = guard.Finding
 
+// What a Finding says.
+const (
+	DoesMask   = guard.DoesMask
+	DoesNote   = guard.DoesNote
+	DoesRefuse = guard.DoesRefuse
+	DoesAsk    = guard.DoesAsk
+)
+
 // LimitStand is how one limit stands to a request. Money is in nano-dollars.
 type LimitStand struct {
 	Scope   string `json:"scope"` // key main, tenant acme, gateway
@@ -109,7 +117,7 @@ func (r *Grant) stand(h *hold) LimitStand {
 }
 
 func (p *Preview) by(verdict string, l *limit, why counter.Short) {
-	p.Verdict, p.By, p.RetryMS = verdict, l.scope.name+", "+l.String(), why.Retry.Milliseconds()
+	p.Verdict, p.By, p.RetryMS = verdict, l.by(), why.Retry.Milliseconds()
 }
 
 func (p *Preview) waits(l *limit, why counter.Short) {

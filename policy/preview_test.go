@@ -100,3 +100,73 @@ func TestPreviewOfARefusalBoundsNoAnswer(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+// Whoever does not wait is told what Admit does, holds the same, and waits where others wait already.
+func TestTryIsAdmit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limits := Limits{Concurrency: 3, Requests: []Rate{{Amount: 5, Per: "m"}}, Tokens: []Rate{{Amount: 2000, Per: "d"}}}
+		lesser := Limits{Requests: []Rate{{Amount: 2, Per: "m"}}, OnExceed: OnExceed{Action: "downgrade", Model: "gpt-4o-mini"}}
+		var gates [2]*Gate
+		var callers [2]*Caller
+		for i := range gates {
+			gates[i] = limiting(t, map[string]Tenant{"acme": {Limits: limits, Keys: []Key{{Name: "a", Key: keyA, Limits: lesser}}}}, Limits{})
+			callers[i] = identify(t, gates[i], keyA)
+		}
+		seen := map[string]int{}
+		var held [2][]*Grant
+		for i := range 40 {
+			ask := Ask{Model: "chat", Habit: "chat", Prompt: 100, Answers: true, Cap: 50, Last: i%3 == 0}
+			admitted, tried := &Grant{}, &Grant{}
+			err := gates[0].Admit(callers[0], &ask, admitted)
+			got := gates[1].Try(callers[1], &ask, tried, nil)
+			want := Admitted
+			if _, ok := errors.AsType[*Downgrade](err); ok {
+				want = Downgraded
+			} else if err != nil {
+				want = Refused
+			}
+			if seen[want]++; got.Verdict != want || (want != Admitted) != (got.By != "") {
+				t.Fatalf("%d: %+v, but %v", i, got, err)
+			}
+			if told, ok := errors.AsType[*wire.Error](err); ok && told.Code != got.Code {
+				t.Errorf("%d: %s, but %v", i, got.Code, told)
+			}
+			if held[0], held[1] = append(held[0], admitted), append(held[1], tried); len(held[0]) > 3 {
+				for j := range held {
+					settle(held[j][0])
+					held[j] = held[j][1:]
+				}
+			}
+			for j, g := range gates {
+				if p, q := g.Preview(callers[j], &ask), gates[0].Preview(callers[0], &ask); p.Verdict != q.Verdict || p.Limits[2].Held != q.Limits[2].Held {
+					t.Fatalf("%d: %+v, but %+v", i, p, q)
+				}
+			}
+			time.Sleep(time.Duration(i%5) * 7 * time.Second)
+		}
+		if seen[Admitted] < 5 || seen[Refused] < 5 || seen[Downgraded] < 5 {
+			t.Error(seen)
+		}
+	})
+}
+
+// Who would wait holds nothing, and is told for how long and where; he who comes after others waits behind them, though there is room.
+func TestTryDoesNotWait(t *testing.T) {
+	g := limiting(t, map[string]Tenant{"acme": {Limits: Limits{Concurrency: 1, OnExceed: OnExceed{Action: "queue"}, Queue: Queue{Max: 3, Wait: 7 * time.Second}}, Keys: []Key{{Name: "a", Key: keyA}}}}, Limits{})
+	c := identify(t, g, keyA)
+	first, second := &Grant{}, &Grant{}
+	if got := g.Try(c, &Ask{Model: "chat"}, first, nil); got != (Tried{Verdict: Admitted}) {
+		t.Errorf("%+v", got)
+	}
+	got := g.Try(c, &Ask{Model: "chat"}, second, nil)
+	if want := (Tried{Verdict: Waits, By: "tenant acme, concurrency 1", Code: "rate_limit_exceeded", Desk: got.Desk, Places: 3, Wait: 7 * time.Second}); got != want || got.Desk == "" {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	settle(first)
+	if behind := g.Try(c, &Ask{Model: "chat"}, second, func(desk string) bool { return desk == got.Desk }); behind != got {
+		t.Errorf("%+v, want %+v", behind, got)
+	}
+	if mine := g.Try(c, &Ask{Model: "chat"}, second, nil); mine.Verdict != Admitted {
+		t.Errorf("%+v", mine)
+	}
+}

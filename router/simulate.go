@@ -87,6 +87,9 @@ func (w *Way) model(r *Route) string {
 	return r.Name
 }
 
+// Serves is the model that serves.
+func (w *Way) Serves() *Route { return w.routes[0] }
+
 // Next is the target to ask, nil when there is none left.
 func (w *Way) Next(now time.Time) (*Target, Attempt) {
 	for len(w.routes) > 0 {
@@ -151,3 +154,13 @@ func (r *Route) draw(n uint64) uint64 {
 	}
 	return rand.Uint64N(n)
 }
+
+// Lesser has the request go to a lesser model, as a limit says.
+func (w *Way) Lesser(to *Route) {
+	from := w.routes[0]
+	w.query.Model = w.Detour.turn("limit", from, to, "").Name
+	w.routes = append([]*Route{to}, to.fallback...)
+}
+
+// Declined ends a call that was not made, because there is too little left for it: it says nothing of the target.
+func (s *Simulation) Declined(a *Attempt, now time.Time) { a.end(now, neutral) }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/tidwall/gjson"
@@ -48,7 +49,7 @@ func pricesCommand() *cobra.Command {
 // quotes are the prices of what is named, or of all there is, and their version.
 func quotes(config string, names []string) (version string, list []usage.Quote, err error) {
 	if config != "" {
-		g, end, err := offline(config)
+		g, end, err := offline(config, time.Now)
 		if err != nil {
 			return "", nil, err
 		}

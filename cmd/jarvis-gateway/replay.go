@@ -53,6 +53,8 @@ func (s *simulation) errorRates() (map[string]float64, error) {
 type replay struct {
 	simulation
 	gateway  *proxy.Gateway
+	limits   *traceClock
+	line     replayLine
 	sim      *router.Simulation
 	asks     proxy.Question // what the flags say of requests that do not say it themselves
 	rates    map[string]float64
@@ -83,13 +85,14 @@ func (r *routing) replayTrace(c *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	g, end, err := offline(r.config)
+	clock := newTraceClock(trace)
+	g, end, err := offline(r.config, clock.now)
 	if err != nil {
 		return err
 	}
 	defer end()
 	// It begins at a full hour, so that windows of time begin with it and it is the same each time.
-	p := &replay{simulation: r.simulate, gateway: g, asks: ofGateway(r.asks), rates: rates, begin: time.Now().Truncate(time.Hour), known: map[[4]string]*proxy.Rehearsal{}, machines: map[*router.Replica]*machine{},
+	p := &replay{simulation: r.simulate, gateway: g, limits: clock, asks: ofGateway(r.asks), rates: rates, begin: time.Now().Truncate(time.Hour), known: map[[4]string]*proxy.Rehearsal{}, machines: map[*router.Replica]*machine{},
 		dice: rand.New(rand.NewPCG(r.simulate.seed, 1))} //nolint:gosec // it is to be the same each time
 	p.sim = g.Router.Simulate(p.begin, r.simulate.seed)
 	if err := p.checkRates(); err != nil {
@@ -128,7 +131,6 @@ func (p *replay) run(trace []arrival) error {
 		}
 	}
 	p.until(1 << 62)
-	p.result.span = p.agenda.now
 	for _, c := range p.machines {
 		p.result.replicas = append(p.result.replicas, c)
 	}
@@ -139,12 +141,18 @@ func (p *replay) run(trace []arrival) error {
 func (p *replay) until(at time.Duration) {
 	for len(p.agenda.list) > 0 && p.agenda.list[0].at <= at {
 		e := heap.Pop(&p.agenda).(event)
-		p.agenda.now = e.at
+		p.at(e.at)
 		e.do()
 	}
 	if at < 1<<62 {
-		p.agenda.now = at
+		p.at(at)
 	}
+}
+
+// at has it be so late.
+func (p *replay) at(now time.Duration) {
+	p.agenda.now = now
+	p.limits.set(now)
 }
 
 func (p *replay) clock() time.Time { return p.begin.Add(p.agenda.now) }
@@ -154,8 +162,14 @@ type journey struct {
 	*arrival
 	way   *router.Way
 	query *router.Query
-	cost  func(*router.Target, wire.Usage) (wire.Money, bool)
+	as    *proxy.Rehearsal
 	tries int
+
+	whose    *spender
+	held     *proxy.Admission // nil: no limit bounds who asks
+	declined bool             // too little is left for a target
+	waits    bool             // in line,
+	since    time.Duration    // since when
 }
 
 func (p *replay) arrive(a *arrival) error {
@@ -165,7 +179,8 @@ func (p *replay) arrive(a *arrival) error {
 	}
 	q := *rehearsed.Query(router.NeedsModel | router.NeedsWho | router.NeedsBody | router.NeedsPrice | router.NeedsPrefix | router.NeedsSpent)
 	p.result.requests++
-	j := &journey{arrival: a, query: &q, cost: rehearsed.Cost}
+	p.result.span = p.agenda.now
+	j := &journey{arrival: a, query: &q, as: rehearsed, whose: p.result.spender(rehearsed.Whose())}
 	q.Request = strconv.Itoa(p.result.requests)
 	if a.user != "" {
 		q.User = a.user
@@ -177,15 +192,16 @@ func (p *replay) arrive(a *arrival) error {
 	if a.hashes != nil {
 		q.Prefix = spread(a.hashes)
 	}
-	q.Stream = a.stream || a.body == nil
+	if q.Stream = a.stream || a.body == nil; rehearsed.Limited() {
+		q.Spent = rehearsed.Spent() // by now
+	}
 	q.Price = func(t *router.Target) int64 { return j.price(t) }
 	when := a.date
 	if when.IsZero() {
 		when = p.clock()
 	}
 	j.way = p.sim.Begin(rehearsed.Route, &q, when, p.clock())
-	p.result.came(rehearsed.Route.Name, j.way.Detour)
-	p.ask(j)
+	p.admit(j)
 	return nil
 }
 
@@ -230,7 +246,7 @@ func spread(ids []uint64) []uint64 {
 
 // price is what the request costs at a target, with as much of the prompt in its cache as of late.
 func (j *journey) price(t *router.Target) int64 {
-	cost, known := j.cost(t, j.usage(t.Track(j.query.Model).Cached()))
+	cost, known := j.as.Cost(t, j.usage(t.Track(j.query.Model).Cached()))
 	if !known {
 		return -1
 	}
@@ -246,8 +262,13 @@ func (p *replay) ask(j *journey) {
 	now := p.clock()
 	t, attempt := j.way.Next(now)
 	if t == nil {
-		p.result.unanswered++
-		j.query.Trial.End(now, false, 0, 0, 0)
+		p.giveUp(j)
+		return
+	}
+	if j.held != nil && !j.held.Aim(t) {
+		p.sim.Declined(&attempt, now)
+		j.declined = true
+		p.ask(j)
 		return
 	}
 	j.tries++
@@ -275,18 +296,15 @@ func (p *replay) rate(t *router.Target) (rate float64, ok bool) {
 
 // serve has a target answer.
 func (p *replay) serve(j *journey, t *router.Target, attempt router.Attempt, at *tallied) {
-	begun := p.agenda.now
+	begun, length, over := p.agenda.now, j.length(), false
 	first, cached, ended := p.compute(j, t)
-	p.later(first, func() {
-		p.sim.Answered(&attempt, p.clock(), first)
-		at.first.add(p.agenda.now - begun)
-		ended.first(p.clock())
-	})
-	total := first + time.Duration(max(j.answer-1, 0))*p.tpot
-	p.later(total, func() {
-		usage := j.usage(0)
-		usage.CachedPrompt = cached
-		cost, _ := j.cost(t, usage)
+	end := func(length int64) {
+		if over {
+			return // it was cut
+		}
+		over = true
+		usage := wire.Usage{Prompt: j.prompt, Completion: length, CachedPrompt: cached}
+		cost, _ := j.as.Cost(t, usage)
 		attempt.Used(usage.Prompt, usage.CachedPrompt)
 		p.sim.Ended(&attempt, p.clock())
 		at.leave(p.agenda.now)
@@ -294,7 +312,15 @@ func (p *replay) serve(j *journey, t *router.Target, attempt router.Attempt, at 
 		ended.last(p.clock())
 		j.query.Trial.End(p.clock(), true, first, int64(cost), usage.Total())
 		p.result.answered(j.tries)
+		p.settle(j, usage, cost)
+	}
+	p.later(first, func() {
+		p.sim.Answered(&attempt, p.clock(), first)
+		at.first.add(p.agenda.now - begun)
+		ended.first(p.clock())
+		p.meter(j, 1, length, end)
 	})
+	p.later(first+time.Duration(max(length-1, 0))*p.tpot, func() { end(length) })
 }
 
 // later has something happen after a time.

@@ -22,6 +22,11 @@ type replayed struct {
 	ways       []way
 	targets    []*tallied
 	replicas   []*machine
+
+	spenders []*spender
+	limits   []*limitRow // that had too little
+	guards   []*guardRow // that looked at requests
+	unjudged int         // requests that guards would look at, of which the trace has no body
 }
 
 // way is how requests came from the model that was asked for to the one that served.
@@ -161,12 +166,19 @@ func (r *replayed) printJSON(out io.Writer) error {
 	all := struct {
 		Requests   int       `json:"requests"`
 		Unanswered int       `json:"unanswered"`
+		Refused    int       `json:"refused"`
 		Extra      int       `json:"extra_calls"`
 		Seconds    float64   `json:"seconds"`
 		Ways       []detour  `json:"ways"`
 		Targets    []row     `json:"targets"`
 		Replicas   []replica `json:"replicas"`
-	}{r.requests, r.unanswered, r.extra, r.span.Seconds(), []detour{}, r.rows(), []replica{}}
+
+		Tenants  []spentRow  `json:"tenants"`
+		Limits   []*limitRow `json:"limits"`
+		Guards   []*guardRow `json:"guards"`
+		Unjudged int         `json:"not_judged"` // by guards, as the trace has no bodies
+	}{r.requests, r.unanswered, r.refused(), r.extra, r.span.Seconds(), []detour{}, r.rows(), []replica{},
+		r.tenants(), append([]*limitRow{}, r.limits...), append([]*guardRow{}, r.guards...), r.unjudged}
 	for _, w := range r.ways {
 		all.Ways = append(all.Ways, detour{w.asked, w.how, w.serves, w.n})
 	}
@@ -182,7 +194,7 @@ func (c *machine) hits() float64 { return float64(c.held) / float64(max(c.blocks
 
 // print prints it for people.
 func (r *replayed) print(out io.Writer) error {
-	fmt.Fprintf(out, "%d requests in %s: %d not answered, %d calls more than requests\n\n", r.requests, r.span.Round(time.Second), r.unanswered, r.extra)
+	fmt.Fprintf(out, "%d requests in %s: %d refused, %d not answered, %d calls more than requests\n\n", r.requests, r.span.Round(time.Second), r.refused(), r.unanswered, r.extra)
 	var rows [][]string
 	for _, w := range r.ways {
 		rows = append(rows, []string{w.asked, w.how, w.serves, strconv.Itoa(w.n), percentage(float64(w.n) / float64(r.requests))})
@@ -196,7 +208,10 @@ func (r *replayed) print(out io.Writer) error {
 			percentage(float64(t.Cached) / float64(max(t.Prompt, 1))), strconv.FormatInt(t.Completion, 10), "$" + t.Cost.String(), fmt.Sprintf("%.3g", t.Busy), strconv.Itoa(t.Most), fmt.Sprintf("%.0fms", t.P50), fmt.Sprintf("%.0fms", t.P95)})
 	}
 	fmt.Fprintln(out)
-	if err := table(out, "MODEL TARGET CALLS SHARE FAILED PROMPT CACHED COMPLETION COST BUSY MOST P50 P95", rows); err != nil || len(r.replicas) == 0 {
+	if err := table(out, "MODEL TARGET CALLS SHARE FAILED PROMPT CACHED COMPLETION COST BUSY MOST P50 P95", rows); err != nil {
+		return err
+	}
+	if err := r.printSpent(out); err != nil || len(r.replicas) == 0 {
 		return err
 	}
 	rows = nil

@@ -43,10 +43,13 @@ what his guards would do with it, which model and which targets would be asked, 
 runs, through its private port (server.admin), or builds a configuration (-c) by itself, whose targets and limits are then all
 fresh. Nothing is held or counted, and guards that ask a server of yours do not.
 
-With --replay it runs a trace against a configuration (-c) by a clock of its own, and shows what each target would get. A trace
-is lines of JSON with at (seconds), model, tenant, key, user, prompt_tokens or body, completion_tokens, hash_ids and stream; also
+With --replay it runs a trace against a configuration (-c) by a clock of its own, and shows what each target would get, what each
+tenant would spend, and which limits and guards would refuse, downgrade, hold up or mask how many of his requests. A trace is
+lines of JSON with at (seconds), model, tenant, key, user, prompt_tokens or body, completion_tokens, hash_ids and stream; also
 such with timestamp (milliseconds), input_length, output_length and hash_ids; or CSV with TIMESTAMP, ContextTokens and
-GeneratedTokens. Limits, guards, hedges and the health of replicas are left out.`
+GeneratedTokens. Limits count in memory, from nothing, by the trace's dates, or, where it has none, from the beginning of a month
+on. Who waits for a limit is served in the order of arrival. Guards look at requests that have a body, without asking servers of
+yours; of others, and of answers, they know nothing. Hedges and the health of replicas are left out.`
 
 func routeCommand() *cobra.Command {
 	r := &routing{}
@@ -147,7 +150,7 @@ func (r *routing) answer(ctx context.Context) (gjson.Result, error) {
 	if r.config == "" {
 		return r.call(ctx, http.MethodPost, "/route/explain", asked(r.asks))
 	}
-	g, end, err := offline(r.config)
+	g, end, err := offline(r.config, time.Now)
 	if err != nil {
 		return gjson.Result{}, err
 	}
@@ -182,14 +185,14 @@ func ofGateway(q admin.Question) proxy.Question {
 	return proxy.Question{Tenant: q.Tenant, Key: q.Key, User: q.User, Endpoint: q.Endpoint, Headers: q.Headers, Body: q.Body}
 }
 
-// offline makes a gateway of a configuration that serves nobody.
-func offline(path string) (g *proxy.Gateway, end func(), err error) {
+// offline makes a gateway of a configuration that serves nobody. Its limits count by a clock, in memory, and nobody is alerted of them.
+func offline(path string, now func() time.Time) (g *proxy.Gateway, end func(), err error) {
 	conf, err := newSource(path).load()
 	if err != nil {
 		return nil, nil, err
 	}
 	conf.Auth.JWT = nil // whose keys it would fetch
-	counters, err := counter.Open(counter.Options{URL: "memory"})
+	counters, err := counter.Open(counter.Options{URL: "memory", Now: now})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -199,7 +202,7 @@ func offline(path string) (g *proxy.Gateway, end func(), err error) {
 	}
 	end = func() {
 		p.retire(&parts{})
-		_ = counters.Close() // nothing was counted
+		_ = counters.Close() // what was counted is for nobody
 	}
 	g = proxy.NewGateway(p.gate, p.router, p.clients, p.prices)
 	g.Prompts = p.prompts

@@ -100,3 +100,8 @@ func reason(err error) string {
 	}
 	return e.Message
 }
+
+// Asks tells whether any guard looks at requests.
+func (c *Chain) Asks() bool {
+	return c != nil && slices.ContainsFunc(c.rules, func(r *rule) bool { return r.asks })
+}

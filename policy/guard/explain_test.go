@@ -47,4 +47,8 @@ func TestExplain(t *testing.T) {
 	if found := (*guard.Chain)(nil).Explain([]byte(`{}`), wire.Chat); found == nil || len(found) != 0 {
 		t.Errorf("%v", found)
 	}
+	answers, err := guard.New([]guard.Config{{Kind: "deny", On: []string{"answer"}, Patterns: []string{"x"}}})
+	if err != nil || answers.Asks() || !chain.Asks() || (*guard.Chain)(nil).Asks() {
+		t.Errorf("%v: those of answers are said to look at requests, or others not to", err)
+	}
 }
