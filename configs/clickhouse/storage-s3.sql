@@ -1,5 +1,6 @@
 -- Tiers for usage, with the storage policy of storage-s3.xml. It is not a migration: run it once, by hand, after
 -- `jarvis-gateway usage migrate`: clickhouse-client --database usage --multiquery < storage-s3.sql
+-- On a cluster: at each of its servers, as settings are not replicated.
 -- The gateway's retention (usage.keep) leaves the moves as they are, and sets when rows are deleted.
 
 ALTER TABLE requests MODIFY SETTING storage_policy = 'tiered';

@@ -32,6 +32,8 @@ type houseEngine struct {
 	driver.Conn
 	questions *sql.DB // the same server, as database/sql has it
 	options   *clickhouse.Options
+	scheme    string // of its URL
+	pem       pemFiles
 	cluster   string // "": a server of its own
 	keep      Keep
 
@@ -46,7 +48,10 @@ func (s *Store) openClickHouse(raw string, o Options) error {
 		return err
 	}
 	e.keep = o.Keep
-	s.name = e.options.Protocol.String() + "://" + strings.Join(e.options.Addr, ",") + "/" + e.options.Auth.Database
+	s.name = e.scheme + "://" + strings.Join(e.options.Addr, ",") + "/" + e.options.Auth.Database
+	if err := e.pem.trust(e.options.TLS); err != nil {
+		return s.named(err)
+	}
 	if e.Conn, err = clickhouse.Open(e.options); err != nil {
 		return s.named(err)
 	}
@@ -68,8 +73,11 @@ func parseHouse(raw string) (*houseEngine, error) {
 		return nil, fmt.Errorf("usage database %s: it is not a URL (write @ : / ? # in a password as %%XX): %w", scheme, errHouseURL)
 	}
 	query := u.Query()
-	e := &houseEngine{cluster: query.Get("cluster")}
+	e := &houseEngine{scheme: scheme, cluster: query.Get("cluster")}
 	query.Del("cluster")
+	if e.pem, err = takePEM(query); err != nil {
+		return nil, fmt.Errorf("usage database %s: %w", scheme, err)
+	}
 	compress := cmp.Or(query.Get("compress"), "lz4")
 	if !slices.Contains([]string{"lz4", "zstd", "none"}, compress) {
 		return nil, fmt.Errorf("usage database %s: compress: it must be lz4, zstd or none", scheme)
@@ -82,15 +90,24 @@ func parseHouse(raw string) (*houseEngine, error) {
 	if e.options, err = clickhouse.ParseDSN(u.String()); err != nil {
 		return nil, fmt.Errorf("usage database %s: %w: %w", scheme, err, errHouseURL)
 	}
+	if e.pem != (pemFiles{}) && e.options.TLS == nil {
+		return nil, fmt.Errorf("usage database %s: %w", scheme, errPlain)
+	}
 	e.options.Auth.Database = cmp.Or(e.options.Auth.Database, "default")
+	e.options.DialStrategy = eachInTurn
 	e.options.DialTimeout = cmp.Or(e.options.DialTimeout, 5*time.Second)
 	e.options.ReadTimeout = cmp.Or(e.options.ReadTimeout, time.Minute)
 	return e, nil
 }
 
+// version asks all shards, as only that which was asked to migrate knows of it; or this one, where another is away, or is new
+// and has no tables.
 func (e *houseEngine) version(ctx context.Context) (int, error) {
 	var version uint32
-	err := e.QueryRow(ctx, `SELECT max(version) FROM migrations`).Scan(&version)
+	err := e.QueryRow(ctx, `SELECT max(version) FROM `+across(e.cluster, "migrations")).Scan(&version)
+	if e.cluster != "" && err != nil {
+		err = e.QueryRow(ctx, `SELECT max(version) FROM migrations`).Scan(&version)
+	}
 	if code(err) == unknownTable || code(err) == unknownDatabase {
 		return 0, nil
 	}
@@ -107,7 +124,7 @@ func (e *houseEngine) apply(ctx context.Context, m migration) error {
 			return err
 		}
 	}
-	return e.Exec(ctx, `INSERT INTO migrations (version, name) VALUES (?, ?)`, m.version, m.name)
+	return e.Exec(ctx, `INSERT INTO migrations (version, name) SELECT toUInt32(?), ?`, m.version, m.name)
 }
 
 // createDatabase makes the database if it is not there. Who may not make any must have been given one.

@@ -10,17 +10,33 @@ import (
 )
 
 // onCluster makes a statement for a server one for all servers of the cluster, with tables that are replicated among those of
-// a shard. These remember as many inserts, and for a week rather than an hour: a sink may be away for long.
+// a shard. These remember as many inserts, and for a week rather than an hour: a sink may be away for long. Their paths are said,
+// as those that a server makes up differ each time: a server that comes later would be a replica of nothing.
 func (e *houseEngine) onCluster(statement string) string {
 	if e.cluster == "" {
 		return statement
 	}
 	created := regexp.MustCompile(`^((?:CREATE (?:DATABASE|TABLE|MATERIALIZED VIEW) IF NOT EXISTS|ALTER TABLE) ("[^"]+"|\w+))`)
-	engine := regexp.MustCompile(`(?m)^ENGINE = (\w*MergeTree)`)
+	engine := regexp.MustCompile(`(?m)^ENGINE = (\w*MergeTree)(?:\((.+)\))?$`)
+	if m := engine.FindStringSubmatch(statement); m != nil {
+		table := created.FindStringSubmatch(statement)[2]
+		of := []string{literal("/clickhouse/tables/{shard}/" + e.options.Auth.Database + "/" + table), literal("{replica}")}
+		if m[2] != "" {
+			of = append(of, m[2])
+		}
+		statement = strings.Replace(statement, m[0], "ENGINE = Replicated"+m[1]+"("+strings.Join(of, ", ")+")", 1)
+	}
 	statement = created.ReplaceAllString(statement, "$1 ON CLUSTER "+quoted(e.cluster))
-	statement = engine.ReplaceAllString(statement, "ENGINE = Replicated$1")
 	return strings.ReplaceAll(statement, "non_replicated_deduplication_window = 10000",
 		"replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800")
+}
+
+// across is a table as a query reads it: from all shards of a cluster.
+func across(cluster, table string) string {
+	if cluster == "" {
+		return table
+	}
+	return "cluster(" + literal(cluster) + ", currentDatabase(), " + table + ")"
 }
 
 // retain has the tables' TTL say what the options say. ClickHouse deletes what is old by itself. A second try finds what another
