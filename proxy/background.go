@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"context"
+	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -9,14 +11,18 @@ import (
 
 	"jarvis-gateway/proxy/state"
 	"jarvis-gateway/proxy/usage"
+	"jarvis-gateway/proxy/usage/spool"
 	"jarvis-gateway/proxy/wire"
 	"jarvis-gateway/router"
 )
 
 // A response in the background goes on after the request for it has its answer, and what it uses is known only when it is asked
 // for again. The request's own record says that nothing was used, and the state store keeps a second one, with an estimate.
-// Whoever first sees how the response ended, on whatever gateway that is, takes it out, puts in what was used, and records it.
-// What nobody asks for in time is recorded as it is.
+// Whoever first sees how the response ended, on whatever gateway that is, claims it, puts in what was used, and records it. What
+// nobody asks for in time is recorded as it is.
+//
+// Who claims may die at any moment. So the spool has what he will record before he claims, as an intent that says whose claim it
+// hangs on (owed). Whoever finds it there asks the state store how that went.
 
 // pendingFor is how long a response in the background may be asked for until its estimate is taken for what it used.
 const pendingFor = 24 * time.Hour
@@ -45,27 +51,89 @@ func (x *exchange) postpone(r *state.Response) bool {
 	if !x.body.Get("background").Bool() || x.reply.Stream == nil && !underWay(x.reply.Body) {
 		return false
 	}
+	used := x.guessed()
+	o := &owed{Claim: state.NewClaim(r.Tenant, r.ID), used: used, cost: x.cost.Cost(used)}
+	others := x.owe(o)
 	ctx, cancel := x.lookup()
 	defer cancel()
 	err := x.conn.server.state.PutPending(ctx, r, x.pending(r.ID), x.start.Add(pendingFor))
 	if err != nil {
+		x.owed = o // it may be there all the same
 		x.conn.server.log.Error("what a response in the background uses will be estimated", "id", string(x.id), "cause", err.Error())
 		return false
 	}
-	x.disclaim()
+	if x.begun { // the process may end long before the stream does
+		x.mark = x.conn.server.spool.Replace(x.mark, others)
+	}
 	return true
 }
 
-// disclaim has the request's intent say that nothing was used, as the pending record says what was: the process may end long before a
-// stream does.
-func (x *exchange) disclaim() {
+// owed is what is to be recorded if a claim holds, and what else, if anything.
+type owed struct {
+	state.Claim
+	Ours, Others []byte
+
+	used wire.Usage // what makes the difference
+	cost wire.Money
+}
+
+// append is an intent. It begins with what no record begins with.
+func (o *owed) append(dst []byte) []byte {
+	b, _ := json.Marshal(o) // texts always can be
+	return append(dst, b...)
+}
+
+// record is what is to be recorded.
+func (o *owed) record(held bool) []byte {
+	if held {
+		return o.Ours
+	}
+	return o.Others
+}
+
+// owe has the request's intent say that what its response uses hangs on a claim: its record has that, or nothing. It returns the
+// intent of the latter.
+func (x *exchange) owe(o *owed) (others []byte) {
 	if !x.begun {
-		return
+		return nil
 	}
 	r := x.outline()
 	r.Model, r.Provider, r.Served = x.target.Route, x.target.Provider, x.served()
-	x.space = r.AppendTo(x.space[:0])
-	x.mark = x.conn.server.spool.Replace(x.mark, x.space)
+	others = r.AppendTo(nil)
+	o.Others = interrupted(r).AppendTo(nil)
+	r.Usage, r.Cost = o.used, o.cost
+	o.Ours = interrupted(r).AppendTo(nil)
+	x.mark = x.conn.server.spool.Replace(x.mark, o.append(nil))
+	return others
+}
+
+func interrupted(r usage.Record) *usage.Record {
+	r.Interrupted, r.Outcome, r.Code = true, outcomeInterrupted, "interrupted"
+	return &r
+}
+
+// settleLater writes down how the request ended when the state store has said whether its claim holds. If the process ends before, its
+// intent says the same.
+func (x *exchange) settleLater(r usage.Record) {
+	o, mark, s := x.owed, x.mark, x.conn.server
+	if !x.tally.later {
+		o.used, o.cost = x.tally.answer, x.tally.paid-x.tally.wasted
+	}
+	r.Attempts = slices.Clone(r.Attempts)
+	last := &r.Attempts[len(r.Attempts)-1]
+	spell := func(u wire.Usage, cost wire.Money) []byte {
+		t := tally{answer: u, lost: x.tally.lost}
+		last.Usage, last.Cost = u, cost
+		r.Usage, r.Cost = t.all(), x.tally.wasted.Plus(cost)
+		return r.AppendTo(nil)
+	}
+	o.Ours, o.Others = spell(o.used, o.cost), spell(wire.Usage{}, 0)
+	id := string(x.id)
+	s.state.Settle(o.Claim, func(held bool) {
+		if err := s.spool.End(mark, o.record(held)); err != nil {
+			s.unrecorded(id, err, time.Now())
+		}
+	})
 }
 
 // pending is the record of a response in the background, with an estimate of what it uses.
@@ -89,9 +157,26 @@ func (x *exchange) guessed() wire.Usage {
 	return x.completed(wire.Usage{Completion: min(likelyAnswer, x.longest()), Estimated: true})
 }
 
-// caught tells that a stream of a response in the background came to its end, and that nobody else has recorded what it used.
+// caught tells that a stream of a response in the background came to its end, and that nobody else records what it used.
 func (x *exchange) caught() bool {
-	return x.reply.Stream != nil && x.call.Stopped() != "" && x.conn.server.takePending(x.caller.Tenant, x.reply.ID) != nil
+	return x.reply.Stream != nil && x.call.Stopped() != "" && x.claims()
+}
+
+// claims has the request's own record tell what its response used, unless somebody else records that.
+func (x *exchange) claims() bool {
+	s := x.conn.server
+	r := s.pendingOf(x.caller.Tenant, x.reply.ID)
+	if r == nil {
+		return false
+	}
+	used := x.usage()
+	o := &owed{Claim: state.NewClaim(r.Tenant, r.ID), used: used, cost: x.cost.Cost(used)}
+	x.owe(o)
+	held, err := s.claim(o.Claim)
+	if err != nil {
+		x.owed = o
+	}
+	return held
 }
 
 // catchUp records what a response in the background has used, if this request for it is the first to see its end.
@@ -110,9 +195,21 @@ func (x *exchange) catchUp() {
 		return
 	}
 	id, _, _ := strings.Cut(strings.TrimPrefix(x.call.Path, "/responses/"), "/")
-	if r := x.conn.server.takePending(x.caller.Tenant, id); r != nil {
-		x.fillIn(r, u, why)
-		x.conn.server.recordPending(r)
+	s := x.conn.server
+	r := s.pendingOf(x.caller.Tenant, id)
+	if r == nil {
+		return
+	}
+	x.fillIn(r, u, why)
+	c := state.NewClaim(r.Tenant, r.ID)
+	settle := s.begin(c, r)
+	if settle == nil {
+		return // there is no room: whoever asks next may have some
+	}
+	if held, err := s.claim(c); err == nil {
+		settle(held)
+	} else {
+		s.state.Settle(c, settle)
 	}
 }
 
@@ -141,14 +238,19 @@ func (x *exchange) fillIn(r *usage.Record, u wire.Usage, why string) {
 	}
 }
 
-// takePending is what waits to be recorded of a tenant's response, nil where nothing does. It is recorded by nobody else then.
-func (s *Server) takePending(tenant, id string) *usage.Record {
+// pendingOf is what waits to be recorded of a tenant's response, nil where nothing does.
+func (s *Server) pendingOf(tenant, id string) *usage.Record {
 	ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
 	defer cancel()
-	record, err := s.state.TakePending(ctx, tenant, id)
+	record, err := s.state.Pending(ctx, tenant, id)
 	if err != nil {
-		s.log.Error("what a response in the background has used is not recorded yet", "response", id, "cause", err.Error())
+		s.unknown(id, err)
 	}
+	return waitingRecord(record)
+}
+
+// waitingRecord is that of a response in the background, nil where it is none.
+func waitingRecord(record []byte) *usage.Record {
 	r, _, err := usage.Decode(record)
 	if err != nil || r == nil || len(r.Attempts) == 0 {
 		return nil
@@ -156,22 +258,76 @@ func (s *Server) takePending(tenant, id string) *usage.Record {
 	return r
 }
 
-// recordPending records and counts what a response in the background has used.
-func (s *Server) recordPending(r *usage.Record) {
-	m := newTargetMetrics(&router.Target{Route: r.Model, Provider: r.Provider}, tenants.label(r.Tenant), r.Endpoint)
-	m.outcome(r.Outcome)
-	m.count(r.Usage, r.Cost)
-	if s.spool == nil {
-		return
+func (s *Server) claim(c state.Claim) (held bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
+	defer cancel()
+	if held, err = s.state.Claim(ctx, c); err != nil {
+		s.unknown(c.ID, err)
 	}
-	if err := s.spool.Add(r.AppendTo(nil)); err != nil {
-		s.unrecorded(r.ID, err, time.Now())
+	return held, err
+}
+
+func (s *Server) unknown(id string, err error) {
+	s.log.Error("what a response in the background has used is not recorded yet", "response", id, "cause", err.Error())
+}
+
+// begin writes down what is to be recorded of a response in the background if the claim holds; settle then records and counts it. It
+// is nil where that cannot be written down.
+func (s *Server) begin(c state.Claim, r *usage.Record) (settle func(held bool)) {
+	o := owed{Claim: c, Ours: r.AppendTo(nil)}
+	if s.spool == nil {
+		return func(held bool) {
+			if held {
+				countPending(r)
+			}
+		}
+	}
+	mark, err := s.spool.Begin(o.append(nil))
+	if err != nil && mark == (spool.Mark{}) {
+		return nil
+	}
+	return func(held bool) {
+		if !held {
+			s.spool.Forget(mark)
+			return
+		}
+		countPending(r)
+		if err := s.spool.End(mark, o.Ours); err != nil {
+			s.unrecorded(r.ID, err, time.Now())
+		}
 	}
 }
 
-// recordOverdue records a response that nobody has asked for in time.
-func (s *Server) recordOverdue(record []byte) {
-	if r, _, err := usage.Decode(record); err == nil && r != nil {
-		s.recordPending(r)
+// countPending counts what a response in the background has used.
+func countPending(r *usage.Record) {
+	m := newTargetMetrics(&router.Target{Route: r.Model, Provider: r.Provider}, tenants.label(r.Tenant), r.Endpoint)
+	m.outcome(r.Outcome)
+	m.count(r.Usage, r.Cost)
+}
+
+// recordOverdue records a response that nobody has asked for in time. What cannot be read is nothing to record.
+func (s *Server) recordOverdue(c state.Claim, record []byte) (settle func(held bool)) {
+	if r := waitingRecord(record); r != nil {
+		return s.begin(c, r)
+	}
+	return func(bool) {}
+}
+
+// Cut makes what is known of a request that the end of the process cut off into its record: what the gateway guessed of it. Of what
+// hangs on a claim the store knows whether that holds.
+func Cut(store *state.Store) func(dst, intent []byte) ([]byte, error) {
+	return func(dst, intent []byte) ([]byte, error) {
+		var o owed
+		if json.Unmarshal(intent, &o) == nil {
+			ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
+			defer cancel()
+			held, err := store.Claim(ctx, o.Claim)
+			return append(dst, o.record(held)...), err
+		}
+		r, _, err := usage.Decode(intent)
+		if err != nil || r == nil {
+			return append(dst, intent...), nil // the store refuses it, and it is kept to be looked at
+		}
+		return interrupted(*r).AppendTo(dst), nil
 	}
 }

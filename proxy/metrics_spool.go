@@ -2,7 +2,7 @@ package proxy
 
 import (
 	"slices"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,36 +13,67 @@ import (
 // Spool is whose metrics are told, and SpoolOfStream that of records that others are told of.
 var Spool, SpoolOfStream Spools
 
-// Spools are those of this process and those that it has taken over from others: what it found there counts as its own.
-type Spools struct{ logs atomic.Pointer[[]*spool.Log] }
+// UsageStoreUp is 1 while the store of usage takes records.
+var UsageStoreUp = newGauge("jarvis_usage_store_up", "1 while the store of usage takes records; 0 while it does not, and they wait in the spool: the log says why.").WithLabelValues()
+
+// Spools are those of this process and those that it has taken over from others: what it found there counts as its own, also once
+// it has given them up.
+type Spools struct {
+	mu   sync.Mutex
+	logs []*spool.Log
+	past spool.Stats
+}
 
 // Store says which there are. A nil is none.
 func (s *Spools) Store(logs ...*spool.Log) {
-	logs = slices.DeleteFunc(slices.Clone(logs), func(l *spool.Log) bool { return l == nil })
-	s.logs.Store(&logs)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.logs = slices.DeleteFunc(slices.Clone(logs), func(l *spool.Log) bool { return l == nil })
+	s.past = spool.Stats{}
+}
+
+// Add says that there is one more.
+func (s *Spools) Add(l *spool.Log) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.logs = append(s.logs, l)
+}
+
+// Retire says that one is there no more.
+func (s *Spools) Retire(l *spool.Log) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.Index(s.logs, l); i >= 0 {
+		s.logs = slices.Delete(s.logs, i, i+1)
+		s.past = plus(s.past, l.Stats())
+		s.past.Bytes = 0
+	}
 }
 
 // stats are the sums of all.
 func (s *Spools) stats() (sum spool.Stats, ok bool) {
-	logs := s.logs.Load()
-	if logs == nil || len(*logs) == 0 {
-		return sum, false
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sum = s.past
+	for _, l := range s.logs {
+		sum = plus(sum, l.Stats())
 	}
-	for _, l := range *logs {
-		one := l.Stats()
-		sum.Emitted += one.Emitted
-		sum.Delivered += one.Delivered
-		sum.Dropped += one.Dropped
-		sum.Spooled += one.Spooled
-		sum.Cut += one.Cut
-		sum.Torn += one.Torn
-		sum.Failures += one.Failures
-		sum.Bytes += one.Bytes
-		if !one.Oldest.IsZero() && (sum.Oldest.IsZero() || one.Oldest.Before(sum.Oldest)) {
-			sum.Oldest = one.Oldest
-		}
+	return sum, len(s.logs) > 0
+}
+
+func plus(sum, one spool.Stats) spool.Stats {
+	sum.Emitted += one.Emitted
+	sum.Delivered += one.Delivered
+	sum.Dropped += one.Dropped
+	sum.Spooled += one.Spooled
+	sum.Cut += one.Cut
+	sum.Torn += one.Torn
+	sum.Failures += one.Failures
+	sum.Bytes += one.Bytes
+	if !one.Oldest.IsZero() && (sum.Oldest.IsZero() || one.Oldest.Before(sum.Oldest)) {
+		sum.Oldest = one.Oldest
 	}
-	return sum, true
+	return sum
 }
 
 // spoolMetrics reads it when somebody asks.

@@ -30,6 +30,7 @@ type recording struct {
 	flags   []string        // what guards noted
 	heard   *hearing        // the answer's stream; nil where nobody wants it kept
 	remarks note
+	owed    *owed // what the response used may have to be recorded by somebody else; nil but for such as are made in the background
 	space   []byte
 }
 
@@ -38,7 +39,7 @@ var recordings = sync.Pool{New: func() any { return &recording{} }}
 func newRecording(now time.Time) *recording {
 	r := recordings.Get().(*recording)
 	r.uid, r.mark, r.begun, r.calls, r.before, r.queued = usage.NewUID(now), spool.Mark{}, false, r.calls[:0], nil, 0
-	r.failed, r.flags, r.heard, r.remarks = r.failed[:0], nil, nil, note{tags: r.remarks.tags[:0]}
+	r.failed, r.flags, r.heard, r.owed, r.remarks = r.failed[:0], nil, nil, nil, note{tags: r.remarks.tags[:0]}
 	return r
 }
 
@@ -87,16 +88,6 @@ const lettersPerToken = 4
 var errUnrecorded = &wire.Error{Status: 503, Type: wire.TypeServer, Code: "usage_unavailable", Own: true, Retry: time.Second,
 	Message: "What requests use cannot be recorded at the moment. Please try again."}
 
-// Cut makes what is known of a request that the end of the process cut off into its record: what the gateway guessed of it.
-func Cut(dst, intent []byte) []byte {
-	r, _, err := usage.Decode(intent)
-	if err != nil || r == nil {
-		return dst
-	}
-	r.Interrupted, r.Outcome, r.Code = true, outcomeInterrupted, "interrupted"
-	return r.AppendTo(dst)
-}
-
 // writeDown writes down how the request ended. Nothing is known of who sends what no key that works came with. While there is little
 // room, what no provider was asked is left out: a flood of requests that are refused must not push out what has cost something.
 func (x *exchange) writeDown(now time.Time) {
@@ -112,6 +103,10 @@ func (x *exchange) writeDown(now time.Time) {
 	x.tell(&r, now)
 	if x.caller.LogsPrompts() && !log.Pressed() { // contents are large
 		r.Content = x.content()
+	}
+	if x.owed != nil && len(r.Attempts) > 0 {
+		x.settleLater(r)
+		return
 	}
 	x.space = r.AppendTo(x.space[:0])
 	var err error
@@ -251,19 +246,46 @@ func (r *recording) wasted(u wire.Usage, cost wire.Money) {
 	}
 }
 
-// recordShadow writes down a copy of a request. What it cost is the gateway's own: it stands under no tenant, as it is in no budget.
-func (s *Server) recordShadow(m *mirror, t *router.Target, used wire.Usage, cost wire.Money, outcome string) {
-	if s.spool == nil {
+// outline is what is known of a copy of a request before the target is asked. What it costs is the gateway's own: it stands under no
+// tenant, as it is in no budget.
+func (m *mirror) outline(t *router.Target) usage.Record {
+	r := usage.Record{UID: m.uid, Time: m.query.Now, ID: string(m.call.ID), Endpoint: m.endpoint, Stream: m.call.Stream, Model: t.Route,
+		Provider: t.Provider, Served: m.call.Model, Replica: m.call.Replica(), Region: m.g.Providers[t.Provider].Region(), Route: "shadow",
+		Price: m.g.Prices.Version()}
+	r.Rollout, r.Arm = m.trial.Arm()
+	return r
+}
+
+// intend writes down that the copy is sent, with an estimate. It is false where that would go unrecorded.
+func (m *mirror) intend(t *router.Target) bool {
+	log := m.server.spool
+	if log == nil || m.begun {
+		return true
+	}
+	r := m.outline(t)
+	r.Usage = wire.Usage{Prompt: m.query.Tokens, Completion: likelyAnswer, Estimated: true}
+	r.Cost = m.g.tariffs[t.Index].price.Cost(r.Usage)
+	mark, err := log.Begin(r.AppendTo(nil))
+	if err != nil {
+		log.Forget(mark)
+		return false
+	}
+	m.mark, m.begun = mark, true
+	return true
+}
+
+// writeDown writes down how the copy ended.
+func (m *mirror) writeDown(t *router.Target, used wire.Usage, cost wire.Money, outcome string) {
+	log := m.server.spool
+	if log == nil || t == nil {
 		return
 	}
 	now := time.Now()
-	r := usage.Record{UID: usage.NewUID(now), Time: m.query.Now, ID: string(m.call.ID), Endpoint: m.endpoint, Stream: m.call.Stream,
-		Model: t.Route, Provider: t.Provider, Served: m.call.Model, Replica: m.call.Replica(), Region: m.g.Providers[t.Provider].Region(),
-		Route: "shadow", Usage: used, Cost: cost, Price: m.g.Prices.Version(), Upstream: m.awaited, Total: now.Sub(m.query.Now), Outcome: outcome}
-	r.Rollout, r.Arm = m.trial.Arm()
+	r := m.outline(t)
+	r.Usage, r.Cost, r.Upstream, r.Total, r.Outcome = used, cost, m.awaited, now.Sub(m.query.Now), outcome
 	r.Attempts = []usage.Attempt{{Kind: "shadow", Entry: r.Model, Provider: r.Provider, Model: r.Served, Replica: r.Replica, Region: r.Region, Result: outcome,
 		Begun: m.call.Begun.Sub(m.query.Now), First: m.awaited, Usage: used, Cost: cost}}
-	if err := s.spool.Add(r.AppendTo(nil)); err != nil {
-		s.unrecorded(r.ID, err, now)
+	if err := log.End(m.mark, r.AppendTo(nil)); err != nil {
+		m.server.unrecorded(r.ID, err, now)
 	}
 }

@@ -28,7 +28,7 @@ func recordedExchange(b testing.TB, note string) *exchange {
 	}
 	x.route, _ = routes.Find("chat")
 	x.target, x.tries = x.route.Targets[0], 1
-	log, err := spool.Open(spool.Options{Dir: b.TempDir(), Sync: time.Second, Max: 1 << 30, Segment: 8 << 20, Full: spool.DropOldest, Cut: Cut})
+	log, err := spool.Open(spool.Options{Dir: b.TempDir(), Sync: time.Second, Max: 1 << 30, Segment: 8 << 20, Full: spool.DropOldest, Cut: Cut(nil)})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -11,6 +11,8 @@ import (
 
 	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy/provider"
+	"jarvis-gateway/proxy/usage"
+	"jarvis-gateway/proxy/usage/spool"
 	"jarvis-gateway/proxy/wire"
 	"jarvis-gateway/router"
 )
@@ -35,7 +37,11 @@ const (
 
 // mirror is one copy of a request. It is a router.Asker of its own.
 type mirror struct {
+	server   *Server
 	g        *Gateway
+	uid      usage.UID
+	mark     spool.Mark
+	begun    bool // mark is that of an intent, or of one that was not kept
 	caller   *policy.Caller
 	endpoint string
 	to       *router.Route
@@ -54,7 +60,7 @@ type mirror struct {
 // shadow sends a copy of the request, where a rollout wants one.
 func (x *exchange) shadow() {
 	m := x.mirror()
-	if m != nil && !x.conn.server.shadows.begin(m, func() { m.run(x.conn.server) }) {
+	if m != nil && !x.conn.server.shadows.begin(m, m.run) {
 		shadowed.WithLabelValues(x.route.Name, m.to.Name, "dropped").Inc()
 	}
 }
@@ -78,7 +84,7 @@ func (x *exchange) mirror() *mirror {
 		return nil
 	}
 	x.Query(to.Needs())
-	m := &mirror{g: x.g, caller: x.caller, endpoint: x.ep.name, to: to, query: *x.query, trial: trial}
+	m := &mirror{server: x.conn.server, g: x.g, uid: usage.NewUID(x.start), caller: x.caller, endpoint: x.ep.name, to: to, query: *x.query, trial: trial}
 	m.query.Prefix, m.query.Tags, m.query.Trace = append([]uint64(nil), m.query.Prefix...), append([]string(nil), m.query.Tags...), nil
 	m.query.User, m.query.Scene = strings.Clone(m.query.User), strings.Clone(m.query.Scene)
 	m.query.Header, m.query.Price = func(string) string { return "" }, m.costs
@@ -129,11 +135,11 @@ func (s *shadows) close() {
 }
 
 // run asks the model that is being tried and reads its answer to the end.
-func (m *mirror) run(s *Server) {
+func (m *mirror) run() {
 	defer func() {
 		if r := recover(); r != nil {
 			panics.WithLabelValues().Inc()
-			s.log.Error("a copy of a request met a bug", "id", string(m.call.ID))
+			m.server.log.Error("a copy of a request met a bug", "id", string(m.call.ID))
 		}
 	}()
 	defer m.call.Forget()
@@ -152,9 +158,7 @@ func (m *mirror) run(s *Server) {
 	attempt.End(err)
 	model, _ := m.trial.Arm()
 	outcome := m.outcome(err)
-	if target != nil {
-		s.recordShadow(m, target, used, cost, outcome)
-	}
+	m.writeDown(target, used, cost, outcome)
 	if outcome == outcomeOK || outcome == "failed" {
 		judge(&m.trial, time.Now(), err == nil, first, int64(cost), used.Total())
 	}
@@ -211,6 +215,10 @@ func (m *mirror) Send(t *router.Target) (router.Took, error) {
 		m.call.Hold(room)
 	}
 	m.call.Model, m.call.Timeout, m.call.Begun = t.Model, t.Timeout, time.Now()
+	if m.full = !m.intend(t); m.full {
+		m.call.Forget()
+		return router.Took{}, router.ErrLeft
+	}
 	if t.Serves().ByPrefix() {
 		m.call.Prefix = m.query.Prefix
 	}

@@ -48,7 +48,7 @@ func TestMirrorMeetsBug(t *testing.T) {
 	m := s.x.mirror()
 	s.x.g.tariffs = nil // which panics once it is answered
 	before := counted(t, panics.WithLabelValues())
-	m.run(s.x.conn.server)
+	m.run()
 	for _, at := range s.x.g.Router.Standings(time.Now()) {
 		if at.InFlight != 0 {
 			t.Errorf("%s: %d attempts are under way", at.Route, at.InFlight)

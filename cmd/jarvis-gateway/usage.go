@@ -72,20 +72,17 @@ var whenFull = map[string]spool.Full{"spool": spool.DropOldest, "open": spool.Dr
 
 // records is the way of the usage records: from the spool into the store.
 type records struct {
-	spool *spool.Log
-	store *store.Store
+	spools *spools
+	spool  *spool.Log // of this process
+	store  *store.Store
 
-	stream  *streamed    // nil: nobody is told
-	orphans []*spool.Log // of processes that are no more
-	temp    string       // a folder that goes with the process, "" for none
+	stream *streamed // nil: nobody is told
+	temp   string    // a folder that goes with the process, "" for none
 
-	quit  context.CancelFunc // ends the look at the store's tables
+	quit  context.CancelFunc // ends tend
 	ended sync.WaitGroup
 	stale *stale
 }
-
-// logs are all spools.
-func (r *records) logs() []*spool.Log { return append(slices.Clone(r.orphans), r.spool) }
 
 // openRecords opens both. Where nobody said where records should be and the usual place cannot be written, as in a container without
 // a disk, the gateway serves all the same, and says what will be lost.
@@ -125,54 +122,94 @@ func (s *live) openRecordsIn(ctx context.Context, dir, at string) (*records, err
 	if u.Sync < waits {
 		u.Sync = 0
 	}
-	o := spool.Options{Max: int64(u.Max), Sync: u.Sync, Segment: spoolSegment, Full: whenFull[s.conf.Stores.OnError.Usage], Cut: proxy.Cut, Keep: u.Keep.Contents}
+	o := spool.Options{Max: int64(u.Max), Sync: u.Sync, Segment: spoolSegment, Full: whenFull[s.conf.Stores.OnError.Usage], Cut: proxy.Cut(s.state), Keep: u.Keep.Contents}
 	if strings.HasPrefix(at, "sqlite:") {
 		o.BatchRecords, o.Knows = sqliteBatch, true
 	}
-	err := r.claim(dir, o)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("usage.dir: %w", err), r.close(ctx))
+	var err error
+	if r.spools, err = claimSpools(dir, o, &proxy.Spool, s.log); err != nil {
+		return nil, fmt.Errorf("usage.dir: %w", err)
 	}
-	r.stale = &stale{log: s.log}
-	if r.store, err = store.Open(ctx, at, store.Options{Keep: store.Keep(u.Keep), OnError: r.stale.failed}); err != nil {
+	r.spool, r.stale = r.spools.own, &stale{log: s.log}
+	if r.store, err = store.Open(ctx, at, store.Options{Keep: store.Keep(u.Keep), OnError: r.stale.failed, Late: true}); err != nil {
 		return nil, errors.Join(fmt.Errorf("stores.usage: %w", err), r.close(ctx))
 	}
 	if r.stream, err = u.openStream(dir, s.log); err != nil {
 		return nil, errors.Join(err, r.close(ctx))
 	}
-	logs := r.logs()
-	sayTorn(s.log, logs)
-	proxy.Spool.Store(logs...)
-	for _, log := range logs {
-		log.Ship(telling(log, s.log, "stores.usage", r.delivery()))
-	}
+	proxy.UsageStoreUp.Set(1)
+	r.spools.start(func(log *spool.Log) spool.Deliver { return telling(log, s.log, "stores.usage", r.delivery()) })
 	ctx, r.quit = context.WithCancel(context.WithoutCancel(ctx))
-	r.ended.Go(func() { r.look(ctx, s.log) })
+	r.ended.Go(func() { r.tend(ctx, s.log, adopts) })
 	return r, nil
 }
 
 // sqliteBatch is how many records go into SQLite at once: more take memory, and cost as much each.
 const sqliteBatch = 4000
 
+const (
+	mends  = 5 * time.Second // between two looks at a store that is not ready
+	adopts = time.Minute     // between two looks for spools that others have left
+)
+
+// tend has the store come up, and what others leave be delivered.
+func (r *records) tend(ctx context.Context, log *slog.Logger, adopts time.Duration) {
+	said := r.mend(ctx, log, "")
+	if said == "" {
+		r.look(ctx, log)
+	}
+	mend, adopt := time.NewTicker(mends), time.NewTicker(adopts)
+	defer mend.Stop()
+	defer adopt.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-adopt.C:
+			r.spools.adopt()
+			if r.stream != nil {
+				r.stream.spools.adopt()
+			}
+		case <-mend.C:
+			said = r.mend(ctx, log, said)
+		}
+	}
+}
+
 // look says what the store is short of. It may take long to answer, and nobody waits for that.
 func (r *records) look(ctx context.Context, log *slog.Logger) {
 	pending, err := r.store.Pending(ctx)
 	switch {
 	case ctx.Err() != nil:
+		return
 	case err != nil:
 		log.Warn("usage records wait in the spool: their store does not answer", "cause", err.Error())
 	case len(pending) > 0:
 		log.Warn("usage records wait in the spool until their store has its tables: run jarvis-gateway usage migrate", "pending", len(pending))
+	default:
+		return
 	}
+	proxy.UsageStoreUp.Set(0) // until it has taken some
 }
 
-// sayTorn tells what could not be read of the spools.
-func sayTorn(log *slog.Logger, spools []*spool.Log) {
-	for _, l := range spools {
-		if torn := l.Stats().Torn; torn > 0 {
-			log.Warn("some of a spool is no record: what a crash has cut, or the disk has lost", "bytes", torn)
-		}
+// mend has a store that could not be opened be tried again. It says once why that fails; said is what it has said.
+func (r *records) mend(ctx context.Context, log *slog.Logger, said string) string {
+	err := r.store.Ready(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return said
+	case err == nil && said == "":
+		return ""
+	case err == nil:
+		proxy.UsageStoreUp.Set(1)
+		log.Info("the store of usage can be used again")
+		return ""
 	}
+	proxy.UsageStoreUp.Set(0)
+	if err.Error() != said {
+		log.Error("the store of usage cannot be used: requests are served, and their records wait in the spool", "cause", err.Error())
+	}
+	return err.Error()
 }
 
 // stale says that the store does not delete what is old: when that begins, and when it is over.
@@ -213,43 +250,6 @@ func (s *stale) close() {
 		s.again.Stop()
 		s.again = nil
 	}
-}
-
-// mostSpools is how many gateways of one config may run on one machine.
-const mostSpools = 64
-
-// claim opens the first folder that no other process has: dir, dir-2, dir-3... What processes that are no more have left in others is
-// delivered as well.
-func (r *records) claim(dir string, o spool.Options) error {
-	for n := 1; n <= mostSpools; n++ {
-		o.Dir = dir
-		if n > 1 {
-			o.Dir = fmt.Sprintf("%s-%d", dir, n)
-			if r.spool != nil && !exists(o.Dir) {
-				return nil // there are no more
-			}
-		}
-		log, err := spool.Open(o)
-		switch {
-		case errors.Is(err, spool.ErrLocked):
-		case err != nil && r.spool == nil:
-			return err
-		case err != nil: // it is somebody else's trouble, who may claim it
-		case r.spool == nil:
-			r.spool = log
-		default:
-			r.orphans = append(r.orphans, log)
-		}
-	}
-	if r.spool == nil {
-		return fmt.Errorf("%d other processes record there", mostSpools)
-	}
-	return nil
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
 
 // telling delivers, and has the log say what keeps records from where they go: once a minute, and when it is over.
@@ -302,8 +302,12 @@ func (r *records) deliver(ctx context.Context, token string, batch [][]byte, mem
 		return spool.Refused{Err: err}
 	}
 	if err != nil {
+		if ctx.Err() == nil {
+			proxy.UsageStoreUp.Set(0)
+		}
 		return err
 	}
+	proxy.UsageStoreUp.Set(1)
 	return r.stream.add(told)
 }
 
@@ -315,14 +319,8 @@ func (r *records) close(ctx context.Context) error {
 	if r.quit != nil {
 		r.quit()
 	}
-	var errs []error
-	for _, log := range r.logs() {
-		if log != nil {
-			errs = append(errs, log.Close(ctx))
-		}
-	}
-	errs = append(errs, r.stream.close(ctx))
 	r.ended.Wait()
+	errs := []error{r.spools.close(ctx), r.stream.close(ctx)}
 	if r.store != nil {
 		errs = append(errs, r.store.Close())
 	}

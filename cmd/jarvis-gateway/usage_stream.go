@@ -15,8 +15,8 @@ import (
 // streamed is the way of records on to others, once they are stored. They wait in spools of their own, so that who is away or slow
 // holds up nobody: not requests, nor the store.
 type streamed struct {
-	logs []*spool.Log // the first is added to
-	to   *stream.Stream
+	spools *spools
+	to     *stream.Stream
 }
 
 // A batch is one message of a webhook.
@@ -34,17 +34,13 @@ func (u *Usage) openStream(dir string, log *slog.Logger) (*streamed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("usage.stream: %w", err)
 	}
-	waiting := &records{}
-	if err := waiting.claim(dir+"-stream", spool.Options{Max: int64(u.Max), Sync: u.Sync, Segment: spoolSegment, Full: spool.DropOldest,
-		BatchRecords: streamRecords, BatchBytes: streamBytes}); err != nil {
-		return nil, fmt.Errorf("usage.stream: %w", errors.Join(err, waiting.close(context.Background())))
+	waiting, err := claimSpools(dir+"-stream", spool.Options{Max: int64(u.Max), Sync: u.Sync, Segment: spoolSegment, Full: spool.DropOldest,
+		BatchRecords: streamRecords, BatchBytes: streamBytes}, &proxy.SpoolOfStream, log)
+	if err != nil {
+		return nil, fmt.Errorf("usage.stream: %w", err)
 	}
-	s := &streamed{logs: append([]*spool.Log{waiting.spool}, waiting.orphans...), to: to}
-	sayTorn(log, s.logs)
-	proxy.SpoolOfStream.Store(s.logs...)
-	for _, l := range s.logs {
-		l.Ship(telling(l, log, "usage.stream", s.deliver))
-	}
+	s := &streamed{spools: waiting, to: to}
+	waiting.start(func(l *spool.Log) spool.Deliver { return telling(l, log, "usage.stream", s.deliver) })
 	return s, nil
 }
 
@@ -64,7 +60,7 @@ func (s *streamed) add(batch [][]byte) error {
 		return nil
 	}
 	for _, data := range batch {
-		if err := s.logs[0].Add(data); err != nil && !errors.Is(err, spool.ErrFull) && !errors.Is(err, spool.ErrTooLarge) {
+		if err := s.spools.own.Add(data); err != nil && !errors.Is(err, spool.ErrFull) && !errors.Is(err, spool.ErrTooLarge) {
 			return err
 		}
 	}
@@ -84,9 +80,5 @@ func (s *streamed) close(ctx context.Context) error {
 	if s == nil {
 		return nil
 	}
-	var errs []error
-	for _, l := range s.logs {
-		errs = append(errs, l.Close(ctx))
-	}
-	return errors.Join(append(errs, s.to.Close(ctx))...)
+	return errors.Join(s.spools.close(ctx), s.to.Close(ctx))
 }

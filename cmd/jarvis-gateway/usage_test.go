@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"jarvis-gateway/proxy"
 	"jarvis-gateway/proxy/usage"
 	"jarvis-gateway/proxy/usage/spool"
 )
@@ -88,15 +89,14 @@ func TestTornIsTold(t *testing.T) {
 	if err := os.WriteFile(files[0], b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l, err := spool.Open(spool.Options{Dir: dir})
+	var out bytes.Buffer
+	l, err := claimSpools(dir, spool.Options{}, &proxy.Spools{}, slog.New(slog.NewTextHandler(&out, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close(context.Background())
-	var out bytes.Buffer
-	sayTorn(slog.New(slog.NewTextHandler(&out, nil)), []*spool.Log{l})
-	if l.Stats().Torn == 0 || strings.Count(out.String(), "\n") != 1 || !strings.Contains(out.String(), "bytes=") {
-		t.Errorf("%+v: %q", l.Stats(), out.String())
+	defer l.close(context.Background())
+	if l.own.Stats().Torn == 0 || strings.Count(out.String(), "\n") != 1 || !strings.Contains(out.String(), "bytes=") {
+		t.Errorf("%+v: %q", l.own.Stats(), out.String())
 	}
 }
 

@@ -157,6 +157,8 @@ var migrations = []migration{
 		due    BIGINT NOT NULL
 	);
 	CREATE INDEX pending_due ON pending (due)`},
+
+	{both: `ALTER TABLE pending ADD COLUMN claim TEXT NOT NULL DEFAULT ''`},
 }
 
 // migrate brings the tables up to date. Gateways that do it at once take turns.
@@ -209,7 +211,7 @@ func (e *engine) migrateTo(ctx context.Context, tx *sql.Tx, next int) error {
 	}
 	switch {
 	case version > len(migrations):
-		return fmt.Errorf("a newer gateway wrote it (version %d of its tables, this gateway knows %d)", version, len(migrations))
+		return fmt.Errorf("a newer gateway wrote it (version %d of its tables, this gateway knows %d): run the newer one, or put a copy from before it back", version, len(migrations))
 	case version >= next:
 		return nil
 	}

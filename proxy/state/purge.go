@@ -43,6 +43,7 @@ func (s *Store) expired() []expiry {
 	list := []expiry{
 		{`DELETE FROM responses WHERE id IN (SELECT id FROM responses WHERE expires > 0 AND expires <= $1 LIMIT $2)`, []any{millis(now), purged}},
 		{`DELETE FROM once WHERE name IN (SELECT name FROM once WHERE until <= $1 LIMIT $2)`, []any{millis(now.Add(-onceKept)), purged}},
+		{`DELETE FROM pending WHERE id IN (SELECT id FROM pending WHERE due <= $1 AND claim <> '' LIMIT $2)`, []any{millis(now), purged}},
 		{`DELETE FROM keys WHERE id IN (SELECT id FROM keys WHERE expires > 0 AND expires <= $1 OR revoked > 0 AND revoked <= $1 LIMIT $2)`,
 			[]any{millis(now.Add(-keysKept)), purged}},
 	}

@@ -54,7 +54,8 @@ func TestReadOnly(t *testing.T) {
 	if err := os.Chmod(filepath.Dir(existing), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(t.Context(), "sqlite:"+torn(t)); err == nil || errors.Is(err, ErrReadOnly) {
+	broken := torn(t)
+	if _, err := Open(t.Context(), "sqlite:"+broken); err == nil || errors.Is(err, ErrReadOnly) || !errors.Is(err, errDamaged) || !strings.Contains(err.Error(), broken) {
 		t.Errorf("a broken database: %v", err)
 	}
 }

@@ -78,6 +78,9 @@ func readOnly(err error) bool {
 		errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 }
 
+// damaged tells that the file is none of SQLite's, or not whole.
+func damaged(err error) bool { return hasCode(err, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) }
+
 // isLocked tells that another connection has the file for itself.
 func isLocked(err error) bool { return hasCode(err, sqlite3.SQLITE_BUSY) }
 

@@ -59,6 +59,9 @@ var ErrClosed = errors.New("the state database is closed")
 // ErrReadOnly is the error of Open where nothing can be created or written.
 var ErrReadOnly = errors.New("set stores.state to sqlite: and a file that the gateway may create and write, or to sqlite::memory: to keep nothing")
 
+var errDamaged = errors.New("the file is damaged. Put a copy of it back that is whole, or get out what it holds by: sqlite3 FILE .recover. " +
+	"Without it, moved elsewhere with the files beside it that end in -wal and -shm, the gateway starts with no tenants, keys and audit log of its own")
+
 // Open opens the database that url names and brings its tables up to date. sqlite:PATH is created when there is none; what
 // sqlite::memory: holds is lost at exit, and nobody else's. postgres://USER:PASSWORD@HOST:PORT/DATABASE must be there, and its
 // user must be allowed to create tables in it.
@@ -73,8 +76,11 @@ func open(ctx context.Context, url string, now func() time.Time, every time.Dura
 	}
 	if err = e.migrate(ctx); err != nil {
 		_ = e.close()
-		if readOnly(err) {
+		switch {
+		case readOnly(err):
 			err = fmt.Errorf("%w: %w", err, ErrReadOnly)
+		case damaged(err):
+			err = fmt.Errorf("%w: %w", err, errDamaged)
 		}
 		return nil, &openError{e.name, err}
 	}

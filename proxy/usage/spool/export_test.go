@@ -37,6 +37,21 @@ func (l *Log) EndHalf(m Mark, outcome []byte) bool {
 	return m.seg.finished() && l.carry(m.seg, false)
 }
 
+// ReplaceHalf is Replace up to where both intents are in the log.
+func (l *Log) ReplaceHalf(m Mark, intent []byte) (whole func() Mark) {
+	next := l.beside(m, intent)
+	return func() Mark {
+		m.turn(isOpen, isEnded)
+		return next
+	}
+}
+
+// EndOnly is End up to where the outcome is in the log.
+func (l *Log) EndOnly(m Mark, outcome []byte) {
+	m.turn(isOpen, isEnding)
+	_, _ = l.put(outcomeFrame, m.position(), outcome)
+}
+
 // Slowly is Add by a goroutine that is held up between taking its place and writing there, until write is called.
 func (l *Log) Slowly(record []byte) (write func()) {
 	s := l.active.Load()

@@ -231,7 +231,7 @@ func TestRecoveryCut(t *testing.T) {
 		first.Dir, second.Dir = t.TempDir(), t.TempDir()
 		copyFolder(t, o.Dir, first.Dir)
 		n := 0
-		first.Cut = func(dst, intent []byte) []byte {
+		first.Cut = func(dst, intent []byte) ([]byte, error) {
 			if n++; n > at {
 				panic(stop)
 			}

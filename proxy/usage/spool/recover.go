@@ -13,7 +13,7 @@ import (
 // cuts are the intents without an outcome, by their original position.
 type cuts map[uint64]cut
 
-// cut is such an intent. A crash while it was copied has left it in two places.
+// cut is such an intent. A crash while it was copied or replaced has left it in two places, of which the later one counts.
 type cut struct {
 	intent []byte
 	places []Mark
@@ -73,7 +73,7 @@ func (s *segment) recover(next uint64, open cuts, ended map[uint64]bool) (torn i
 			if state := s.state(f.at); state != isEnded {
 				s.swap(f.at, state, isOpen) // it was ending, or is something that the disk has made up
 				at := s.origin(f)
-				open[at] = cut{bytes.Clone(f.payload), append(open[at].places, Mark{s, f.at})}
+				open[at] = cut{bytes.Clone(f.payload), append(open[at].places, Mark{seg: s, at: f.at})}
 				s.open.Add(1)
 			}
 			continue
@@ -110,11 +110,22 @@ func (c cuts) end(at uint64) {
 // next Open; where there is no room for them, the intents are.
 func (l *Log) finish(open cuts) {
 	var done []uint64
+	var ends []Mark
 	var outcome []byte
 	for _, at := range slices.Sorted(maps.Keys(open)) {
-		outcome = l.o.Cut(outcome[:0], open[at].intent)
-		_, err := l.put(outcomeFrame, at, outcome)
+		var err error
+		if outcome, err = l.o.Cut(outcome[:0], open[at].intent); err != nil {
+			l.fault(err)
+			continue
+		}
+		if len(outcome) > 0 {
+			var m Mark
+			m, err = l.put(outcomeFrame, at, outcome)
+			ends = append(ends, m)
+			l.cut++
+		}
 		if errors.Is(err, ErrFull) {
+			l.cut--
 			break
 		}
 		l.fault(l.count(err))
@@ -126,5 +137,7 @@ func (l *Log) finish(open cuts) {
 	for _, at := range done {
 		open.end(at)
 	}
-	l.cut = int64(len(done))
+	for _, m := range ends {
+		m.settled()
+	}
 }

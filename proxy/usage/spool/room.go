@@ -78,7 +78,7 @@ func (l *Log) takeSpare(s *segment) {
 func (l *Log) makeRoom() bool {
 	l.tidy(false)
 	for _, s := range l.segs {
-		if s.shipped && l.carry(s, false) {
+		if s.shipped && s.ending.Load() == 0 && l.carry(s, false) {
 			l.remove(s)
 			return true
 		}
@@ -149,7 +149,7 @@ func (l *Log) rest() {
 func (l *Log) tidy(keep bool) (worn *segment) {
 	for i := 0; i < len(l.segs); i++ {
 		s := l.segs[i]
-		if !s.shipped || !s.finished() || s.open.Load() != 0 {
+		if !s.shipped || !s.finished() || s.open.Load() != 0 || s.ending.Load() != 0 {
 			continue
 		}
 		if keep && l.spare != nil && l.stock == nil && worn == nil && s.ours && l.bytes <= l.o.Max/2 && l.isBusy(time.Now()) {
@@ -249,7 +249,7 @@ func (s *segment) copyIntent(f frame, to *segment, at int64) bool {
 	to.swap(at, isOpen, state)
 	s.swap(f.at, state, isEnded)
 	s.open.Add(-1)
-	s.moved[f.at] = Mark{to, at}
+	s.moved[f.at] = Mark{seg: to, at: at}
 	return true
 }
 

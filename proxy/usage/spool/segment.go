@@ -56,6 +56,7 @@ type segment struct {
 	done    atomic.Int64 // bytes whose writers are through
 	records atomic.Int64
 	open    atomic.Int64 // intents that have not ended
+	ending  atomic.Int64 // outcomes whose intents do not know of them yet: until then only they tell that these have ended
 
 	mu    sync.RWMutex // held while mem is used by others than the writers of frames, which are known by done
 	mem   []byte       // nil once the segment is gone
@@ -86,7 +87,13 @@ type frame struct {
 
 func position(seq uint32, at int64) uint64 { return uint64(seq)<<32 | uint64(at) }
 
-func (m Mark) position() uint64 { return position(m.seg.seq, m.at) }
+// position is what the outcome of an intent refers to.
+func (m Mark) position() uint64 {
+	if m.ref != 0 {
+		return m.ref
+	}
+	return position(m.seg.seq, m.at)
+}
 
 // makeSegment makes a file and takes all its room on the disk, so that a full disk is an error here and not a fault later.
 // What the CRCs need is in its name: the file itself has nothing that could be torn.

@@ -54,9 +54,10 @@ type Options struct {
 	// Sync is what a loss of power may cost. 0: nothing, each append waits until it is on disk, all that wait for one write
 	// together. More: what was appended in that time. Less: whatever the kernel had not written yet.
 	Sync time.Duration
-	// Cut turns the intent of a request that a crash has cut into the outcome that it gets, appended to dst. Without it the
-	// intent itself is delivered.
-	Cut func(dst, intent []byte) []byte
+	// Cut turns the intent of a request that a crash has cut into the outcome that it gets, appended to dst. An empty one says that
+	// nothing is to be delivered, and an error that it is not known yet: the next Open asks again. Without Cut the intent itself is
+	// delivered.
+	Cut func(dst, intent []byte) ([]byte, error)
 	// Knows is set where the sink knows a record that comes again, whatever batch it comes in. Then a loss of power may change the
 	// batches: they need not be on disk before they are sent.
 	Knows bool
@@ -88,7 +89,7 @@ func (o Options) complete() Options {
 		o.allocate = allocate
 	}
 	if o.Cut == nil {
-		o.Cut = func(dst, intent []byte) []byte { return append(dst, intent...) }
+		o.Cut = func(dst, intent []byte) ([]byte, error) { return append(dst, intent...), nil }
 	}
 	return o
 }
@@ -138,7 +139,7 @@ type Log struct {
 // until Ship is called.
 func Open(o Options) (*Log, error) {
 	l := &Log{o: o.complete()}
-	if err := os.MkdirAll(l.o.Dir, 0o750); err != nil {
+	if err := os.MkdirAll(l.o.Dir, 0o700); err != nil {
 		return nil, err
 	}
 	var err error
@@ -196,6 +197,7 @@ func (l *Log) release() {
 type Mark struct {
 	seg *segment
 	at  int64
+	ref uint64 // the position of the intent that this one took the place of; 0 where it is the first
 }
 
 // Begin appends the intent of a request, before it goes upstream. ErrFull says that the request has to be refused. Another
@@ -214,18 +216,30 @@ func (l *Log) Begin(intent []byte) (Mark, error) {
 }
 
 // Replace has another intent take the place of one that has not ended, and whose mark is not used any more. Where there is no room for
-// it, the one that is there stays. A crash in between leaves both.
+// it, the one that is there stays. A crash in between leaves both, which are one intent then: the later one.
 func (l *Log) Replace(m Mark, intent []byte) Mark {
 	if m.seg == nil {
 		return m
 	}
-	next, _ := l.append(intentFrame, 0, intent) // an error of the disk says nothing of the mark
+	next := l.beside(m, intent)
 	if next.seg == nil {
 		return m
 	}
 	m.turn(isOpen, isEnded)
 	return next
 }
+
+// beside appends an intent that is the same as another one, and counts in its place.
+func (l *Log) beside(m Mark, intent []byte) Mark {
+	next, _ := l.append(intentFrame, m.position(), intent) // an error of the disk says nothing of the mark
+	if next.seg != nil {
+		next.ref = m.position()
+	}
+	return next
+}
+
+// Forget ends an intent that has no outcome: there is nothing to deliver.
+func (l *Log) Forget(m Mark) { m.turn(isOpen, isEnded) }
 
 // End appends the outcome of a request, before its answer ends. Each intent ends once.
 func (l *Log) End(m Mark, outcome []byte) error {
@@ -235,9 +249,20 @@ func (l *Log) End(m Mark, outcome []byte) error {
 	if !m.turn(isOpen, isEnding) {
 		return l.endedOrClosed()
 	}
-	_, err := l.append(outcomeFrame, m.position(), outcome)
+	at, err := l.append(outcomeFrame, m.position(), outcome)
+	if errors.Is(err, ErrClosed) {
+		return err // the next Open finds the intent
+	}
 	m.turn(isEnding, isEnded)
+	at.settled()
 	return l.count(err)
+}
+
+// settled tells the segment of an outcome that the intent knows of it.
+func (m Mark) settled() {
+	if m.seg != nil {
+		m.seg.ending.Add(-1)
+	}
 }
 
 func (l *Log) endedOrClosed() error {
@@ -310,8 +335,14 @@ func (l *Log) put(kind byte, ref uint64, payload []byte) (Mark, error) {
 			}
 			continue
 		}
+		if kind == outcomeFrame {
+			s.ending.Add(1)
+		}
 		if s.write(at, kind, ref, payload) {
-			return Mark{s, at}, nil
+			return Mark{seg: s, at: at}, nil
+		}
+		if kind == outcomeFrame {
+			s.ending.Add(-1)
 		}
 		broken++
 		s.reserve(s.size + 1) // the disk failed under it: nobody should try again

@@ -29,8 +29,8 @@ func end(t testing.TB, l *spool.Log, m spool.Mark, outcome string) {
 	}
 }
 
-func cutIntent(dst, intent []byte) []byte {
-	return append(append(dst, "cut "...), intent...)
+func cutIntent(dst, intent []byte) ([]byte, error) {
+	return append(append(dst, "cut "...), intent...), nil
 }
 
 func TestLog(t *testing.T) {

@@ -82,7 +82,7 @@ func (s *Store) pending(ctx context.Context) ([]migration, error) {
 		return nil, err
 	}
 	if version > len(list) {
-		return nil, fmt.Errorf("its tables are of version %d, made by a newer gateway; this one knows %d versions", version, len(list))
+		return nil, fmt.Errorf("its tables are of version %d, made by a newer gateway; this one knows %d: run the newer one, or set stores.usage to another place", version, len(list))
 	}
 	return list[version:], nil
 }

@@ -14,9 +14,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	_ "modernc.org/sqlite" // the driver, in Go
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
@@ -35,18 +35,24 @@ const purged = 1000
 
 // sqliteEngine is a file. Writers take turns.
 type sqliteEngine struct {
-	uri    string
-	db     *sql.DB
-	turn   sync.Mutex
-	writer *link // for who has the turn. A database in memory goes with the last connection to it
-	keep   Keep
-	now    func() time.Time
+	path, uri string
+	db        *sql.DB
+	turn      sync.Mutex
+	writer    *link // for who has the turn. A database in memory goes with the last connection to it
+	keep      Keep
+	now       func() time.Time
+
+	opening sync.Mutex
+	closed  bool        // for ever
+	up      atomic.Bool // it is open and up to date
+	saying  sync.Mutex
+	trouble error // why it is not up
 }
 
 func (s *Store) openSQLite(ctx context.Context, path string, o Options) error {
 	s.name = path
-	e := &sqliteEngine{keep: o.Keep, now: o.now}
-	if err := e.open(path); err != nil {
+	e, err := newLite(path, o)
+	if err != nil {
 		return s.named(err)
 	}
 	files, err := fs.Sub(sqliteFiles, "sqlite")
@@ -54,41 +60,54 @@ func (s *Store) openSQLite(ctx context.Context, path string, o Options) error {
 		return errors.Join(err, e.close())
 	}
 	s.db, s.engine, s.files = e.db, e, files
-	if err := s.upgrade(ctx); err != nil { // what is old may go later: the disk may be full, or somebody else write for long
+	if err := s.ready(ctx, !o.Late); err != nil && !o.Late {
 		return errors.Join(err, e.close())
 	}
 	return nil
 }
 
-func (e *sqliteEngine) open(path string) (err error) {
-	empty := path == ":memory:"
-	if empty {
-		e.uri = "file:/" + rand.Text() + "?vfs=memdb" // nobody else's
-	} else {
-		e.uri = "file:" + (&url.URL{Path: path}).EscapedPath()
-		empty, err = create(path)
+func newLite(path string, o Options) (e *sqliteEngine, err error) {
+	e = &sqliteEngine{path: path, uri: "file:" + (&url.URL{Path: path}).EscapedPath(), keep: o.Keep, now: o.now}
+	options := "?"
+	if path == memory {
+		e.uri, options = "file:/"+rand.Text()+"?vfs=memdb", "&" // nobody else's
 	}
+	e.db, err = e.gated(e.uri + options + "_txlock=immediate&_pragma=" + strings.Join(pragmas, "&_pragma="))
+	return e, err
+}
+
+const memory = ":memory:"
+
+// open opens the file for writing, and tells whether nothing is in it. What is damaged is left as it is.
+func (e *sqliteEngine) open() (empty bool, err error) {
 	first := pragmas
-	if empty {
-		first = slices.Concat(found, pragmas)
-	}
-	if err == nil {
-		e.writer, err = dial(e.uri, first...)
+	if empty = e.path == memory; !empty {
+		empty, err = create(e.path)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	options := "?"
-	if strings.Contains(e.uri, "?") {
-		options = "&"
+	l, err := dial(e.uri, "busy_timeout(5000)")
+	if err != nil {
+		return false, err
 	}
-	if e.db, err = sql.Open("sqlite", e.uri+options+"_txlock=immediate&_pragma="+strings.Join(pragmas, "&_pragma=")); err != nil {
-		e.writer.close()
-		return err
+	l.keepLog(true)
+	if empty {
+		first = slices.Concat(found, pragmas)
+	} else {
+		err = l.exec("SELECT count(*) FROM sqlite_master")
 	}
-	e.db.SetMaxOpenConns(8)
-	e.db.SetMaxIdleConns(8)
-	return nil
+	for i := 0; i < len(first) && err == nil; i++ {
+		err = l.exec("PRAGMA " + first[i])
+	}
+	if err != nil {
+		l.close()
+		return false, err
+	}
+	e.turn.Lock()
+	defer e.turn.Unlock()
+	e.writer = l
+	return empty, nil
 }
 
 // create makes a file that only its owner may read, if there is none: it may hold what people said. It tells whether nothing is in it.
@@ -163,6 +182,9 @@ func quoted(name string) string { return `"` + name + `"` }
 
 // retain deletes a piece of what is old.
 func (e *sqliteEngine) retain(ctx context.Context) (more bool, err error) {
+	if !e.up.Load() {
+		return false, nil // who writes is told
+	}
 	for _, t := range e.keep.tables() {
 		if t.keep <= 0 {
 			continue
@@ -221,6 +243,11 @@ func refusedLite(err error) error {
 }
 
 func (e *sqliteEngine) close() error {
+	e.opening.Lock()
+	defer e.opening.Unlock()
+	e.closed = true
+	e.say(sql.ErrConnDone)
+	e.up.Store(false)
 	e.turn.Lock()
 	defer e.turn.Unlock()
 	if e.writer != nil {

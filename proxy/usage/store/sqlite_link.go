@@ -73,6 +73,17 @@ func (l *link) close() {
 	l.tls.Close()
 }
 
+// configure turns an option of the connection on or off.
+func (l *link) configure(option int32, on bool) {
+	value := int32(0)
+	if on {
+		value = 1
+	}
+	room := libc.Xmalloc(l.tls, 2*8) // a slot of 8 bytes each
+	defer libc.Xfree(l.tls, room)
+	_ = sqlite3.Xsqlite3_db_config(l.tls, l.db, option, libc.VaList(room, value, uintptr(0)))
+}
+
 // moved tells that the file is not where it was opened any more, as it was deleted or another one is there. Not every system can say.
 func (l *link) moved() bool {
 	flag := (*int32)(address(l.out))

@@ -56,11 +56,15 @@ func TestFirstDatabase(t *testing.T) {
 func firstDatabase(t *testing.T, dir string) (url string) {
 	t.Helper()
 	path := filepath.Join(dir, "first.db")
-	e := &sqliteEngine{now: time.Now}
-	if err := e.open(path); err != nil {
+	e, err := newLite(path, Options{now: time.Now})
+	if err != nil {
 		t.Fatal(err)
 	}
 	defer e.close()
+	if _, err := e.open(); err != nil {
+		t.Fatal(err)
+	}
+	e.up.Store(true)
 	files, err := fs.Sub(sqliteFiles, "sqlite")
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -316,17 +315,21 @@ const ignore = ` ON CONFLICT DO NOTHING`
 
 // insert writes all or nothing.
 func (e *sqliteEngine) insert(ctx context.Context, _ string, b *batch) error {
-	return refusedLite(e.write(ctx, b))
+	err := e.write(ctx, b)
+	if isLost(err) {
+		err = advised(err)
+		e.lose(err)
+	}
+	return refusedLite(err)
 }
 
 func (e *sqliteEngine) write(ctx context.Context, b *batch) error {
 	e.turn.Lock()
 	defer e.turn.Unlock()
-	l := e.writer
-	if l == nil {
-		return sql.ErrConnDone
+	if err := e.usable(); err != nil {
+		return err
 	}
-	err := ctx.Err()
+	l, err := e.writer, ctx.Err()
 	if err == nil {
 		err = l.run("BEGIN IMMEDIATE")
 	}
@@ -348,7 +351,7 @@ func (e *sqliteEngine) write(ctx context.Context, b *batch) error {
 }
 
 // errMoved keeps in the spool what was just written to a file that nobody finds any more.
-var errMoved = errors.New("the file was deleted or replaced while it was in use: start the gateway again, and it goes on with the one that is there")
+var errMoved = errors.New("the file was deleted or replaced while it was in use: the gateway goes on with the one that is there, or a new one")
 
 func writeRows(ctx context.Context, l *link, b *batch) error {
 	list, err := file(l, b.requests)

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"io/fs"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +19,8 @@ type Options struct {
 	Keep Keep
 	// OnError is told when what is old cannot be deleted. It may be nil.
 	OnError func(error)
+	// Late has Open of a file return although that cannot be opened now, or takes long to bring up to date: Ready does it later.
+	Late bool
 
 	every time.Duration // between two looks for what is old
 	now   func() time.Time
@@ -72,7 +75,8 @@ var ErrRefused = errors.New("the records were refused")
 // Open opens the database that url names: sqlite:FILE, which is created and brought up to date (what is in sqlite::memory: is
 // lost at exit), or clickhouse://USER:PASSWORD@HOST:9000/DATABASE (the native protocol), clickhouse+http:// or
 // clickhouse+https://, which may be away now and gets its tables from Migrate. Options in ClickHouse's URLs are compress=lz4,
-// zstd or none, secure=true (TLS of the native protocol), cluster=NAME, and the driver's and the server's own.
+// zstd or none, secure=true (TLS of the native protocol), ca, cert and key (files of TLS), cluster=NAME, and the driver's and the
+// server's own.
 func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	if o.now == nil {
 		o.now = time.Now
@@ -114,18 +118,16 @@ func (s *Store) Write(ctx context.Context, token string, records []*usage.Record
 	return s.named(s.insert(ctx, token, b))
 }
 
-// from is a table as a query reads it: from all shards of a cluster.
-func (s *Store) from(table string) string {
-	if s.cluster == "" {
-		return table
-	}
-	return "cluster(" + literal(s.cluster) + ", currentDatabase(), " + table + ")"
-}
+// from is a table as a query reads it.
+func (s *Store) from(table string) string { return across(s.cluster, table) }
 
 // named says which database an error is of, in one line.
 func (s *Store) named(err error) error {
 	if err == nil {
 		return nil
+	}
+	if e, ok := s.engine.(*houseEngine); ok {
+		err = e.linked(err)
 	}
 	return &storeError{s.name, err}
 }
@@ -136,7 +138,11 @@ type storeError struct {
 }
 
 func (e *storeError) Error() string {
-	return "usage database " + e.name + ": " + strings.Join(strings.Fields(e.err.Error()), " ")
+	text := e.err.Error()
+	if of := (*url.Error)(nil); errors.As(e.err, &of) { // its URL has the whole statement in it
+		text = strings.Replace(text, of.Error(), of.Err.Error(), 1)
+	}
+	return "usage database " + e.name + ": " + strings.Join(strings.Fields(text), " ")
 }
 
 func (e *storeError) Unwrap() error { return e.err }

@@ -98,6 +98,9 @@ func (e *sqliteEngine) tally(ctx context.Context, q *Question, show []measure) (
 
 // reader is a connection that reads one state of the database.
 func (e *sqliteEngine) reader() (*link, error) {
+	if err := e.usable(); err != nil {
+		return nil, err
+	}
 	l, err := dial(e.uri, "busy_timeout(5000)", "query_only(1)", "cache_size(-8000)")
 	if err == nil {
 		err = l.run("BEGIN")
