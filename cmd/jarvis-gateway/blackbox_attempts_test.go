@@ -37,6 +37,10 @@ func tellAttempts(t *testing.T, record gjson.Result) string {
 		for _, name := range []string{"cost_usd", "prompt_tokens", "completion_tokens"} {
 			sums[name] += at.Get(name).Float()
 		}
+		begun, first, total := at.Get("begun_ms").Float(), at.Get("first_token_ms").Float(), record.Get("total_ms").Float()
+		if begun < 0 || first <= 0 || begun+first > total+1 { // a record's times are rounded
+			t.Errorf("an attempt from %v ms on, its first content after %v, of a request of %v: %s", begun, first, total, record.Raw)
+		}
 	}
 	for name, sum := range sums {
 		if math.Abs(sum-record.Get(name).Float()) > 1e-9 {
