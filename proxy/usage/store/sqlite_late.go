@@ -142,9 +142,10 @@ func advised(err error) error {
 	return err
 }
 
-// isLost tells that a file is of no use any more, or another one.
+// isLost tells that a file is of no use any more, or another one, or has to be opened anew: after an error of the disk what the
+// connection knows of the log may not be so.
 func isLost(err error) bool {
-	return errors.Is(err, errMoved) || hasCode(err, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+	return errors.Is(err, errMoved) || hasCode(err, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
 }
 
 func hasCode(err error, codes ...int) bool {

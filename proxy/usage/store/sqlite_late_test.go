@@ -165,6 +165,48 @@ func TestDamagedInUse(t *testing.T) {
 	s.expect(t, 0, list)
 }
 
+// A file that cannot be written any more is opened anew once it can, or another one is there.
+func TestFailsInUse(t *testing.T) {
+	for name, fail := range map[string]func(t *testing.T, s *Store, path string){
+		"a log that was cut": func(t *testing.T, _ *Store, path string) {
+			if err := os.Truncate(path+"-wal", 100); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"no room": func(t *testing.T, s *Store, _ string) {
+			if err := s.engine.(*sqliteEngine).writer.exec(`PRAGMA max_page_count = 1`); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "usage.db")
+			s := opened(t, "sqlite:"+path, Options{})
+			write(t, s, "a", records(0, 200, noon))
+			fail(t, s, path)
+			list := records(200, 2000, noon.Add(1e9))
+			if err := s.Write(t.Context(), "b", list, nil); err == nil || errors.Is(err, ErrRefused) {
+				t.Fatal(err)
+			}
+			aside := t.TempDir()
+			paths, _ := filepath.Glob(path + "*")
+			for _, p := range paths {
+				if err := os.Rename(p, filepath.Join(aside, filepath.Base(p))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Write(t.Context(), "b", list, nil); err == nil || errors.Is(err, ErrRefused) {
+				t.Fatal(err)
+			}
+			if err := s.Ready(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			write(t, s, "b", list)
+			s.expect(t, 0, list)
+		})
+	}
+}
+
 // Tables that take long to bring up to date do not keep a gateway from serving.
 func TestLateUpgrade(t *testing.T) {
 	dir := t.TempDir()

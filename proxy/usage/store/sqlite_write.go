@@ -329,10 +329,18 @@ func (e *sqliteEngine) write(ctx context.Context, b *batch) error {
 	if err := e.usable(); err != nil {
 		return err
 	}
-	l, err := e.writer, ctx.Err()
+	err := ctx.Err()
 	if err == nil {
-		err = l.run("BEGIN IMMEDIATE")
+		err = e.writer.batch(ctx, b)
 	}
+	if e.writer.moved() { // also where that failed: who moves a file away may do so as it cannot be written
+		return errMoved
+	}
+	return err
+}
+
+func (l *link) batch(ctx context.Context, b *batch) error {
+	err := l.run("BEGIN IMMEDIATE")
 	if err != nil {
 		return err
 	}
@@ -342,16 +350,13 @@ func (e *sqliteEngine) write(ctx context.Context, b *batch) error {
 	}
 	if err != nil {
 		_ = l.run("ROLLBACK") // what is not committed does not last
-		return err
 	}
-	if l.moved() {
-		return errMoved
-	}
-	return nil
+	return err
 }
 
 // errMoved keeps in the spool what was just written to a file that nobody finds any more.
-var errMoved = errors.New("the file was deleted or replaced while it was in use: the gateway goes on with the one that is there, or a new one")
+var errMoved = errors.New("the file was deleted or replaced while it was in use: the gateway goes on with the one that is there, or a new one. " +
+	"Records of the last minutes may be in the file beside it that ends in -wal, which belongs to the old one")
 
 func writeRows(ctx context.Context, l *link, b *batch) error {
 	list, err := file(l, b.requests)

@@ -123,8 +123,8 @@ func (s *Store) from(table string) string { return across(s.cluster, table) }
 
 // named says which database an error is of, in one line.
 func (s *Store) named(err error) error {
-	if err == nil {
-		return nil
+	if known, ok := errors.AsType[*storeError](err); err == nil || ok && known.name == s.name {
+		return err
 	}
 	if e, ok := s.engine.(*houseEngine); ok {
 		err = e.linked(err)
