@@ -188,7 +188,7 @@ func (c *choice) prefixCost(r *Replica, held int) float64 {
 	queue, slow := r.queue(c.t), r.slowness(c.t)
 	wait := (float64(r.pending.Load()) + float64(c.q.blocks()-held) + 1) * slow
 	if wait > c.longest || queue > c.most || slow > boundSlow {
-		return costBeyond + wait
+		return costBeyond + wait + float64(held)*slow + queue*costRequest // as if it held nothing: others may be beyond for that only
 	}
 	share := float64(held) / max(float64(c.q.blocks()), 1)
 	return wait*costWait + queue*costRequest + r.recent.sum(c.t)*costRecent - float64(held)*share*worthHeld

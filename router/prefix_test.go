@@ -120,6 +120,28 @@ func TestPrefixYieldsToLoad(t *testing.T) {
 	}
 }
 
+// However long a prompt that all send, whoever holds it does not get more of them than the bound says.
+func TestPrefixYieldsToLoadWhateverItsLength(t *testing.T) {
+	const n, requests = 4, 400
+	for _, blocks := range []int{100, 300, 2000, 60_000} {
+		start := time.Unix(1e9, 0)
+		pool := router.NewPool(router.PoolConfig{Seed: 1}, start)
+		if err := pool.Set(start, addresses(n)); err != nil {
+			t.Fatal(err)
+		}
+		q := &router.PoolQuery{ByPrefix: true, Prefix: prompt(1, blocks)}
+		for i := range requests {
+			at := start.Add(time.Duration(i) * 10 * time.Millisecond)
+			r, _ := pool.Choose(at, q)
+			turn := r.Begin(at, q)
+			turn.Answered(at.Add(5 * time.Millisecond)) // and writes on, to the end
+			if most := r.View(at).InFlight; float64(most) > 1.25*float64(i+1)/n+16+1 {
+				t.Fatalf("%d blocks: one replica has %d of %d requests", blocks, most, i+1)
+			}
+		}
+	}
+}
+
 // Each life of a replica has a number of its own; there are 4,095 of them.
 func TestPrefixOutlivesManyRestarts(t *testing.T) {
 	pool, r := newPool(t, 2, router.PoolConfig{PrefixEntries: 1 << 10})

@@ -83,7 +83,8 @@ func TestReplayCountsLimits(t *testing.T) {
 			`{"at":0,"key":"main","body":{"model":"chat","messages":[{"role":"user","content":"mail ann@example.com"}]},"completion_tokens":5}` + "\n" +
 				`{"at":1,"key":"main","body":{"model":"chat","messages":[{"role":"user","content":"what of phoenix?"}]},"completion_tokens":5}` + "\n" + each(3, 1, small),
 			map[string]string{"refused": "1", "not_judged": "3", "guards.#": "2", "guards.0.guard": "pii", "guards.0.masked": "1", "guards.1.refused": "1", "guards.1.tenant": "acme", "targets.0.calls": "4"}},
-		"nothing": {"", "", "", each(3, 1, small), map[string]string{"refused": "0", "limits.#": "0", "guards.#": "0", "not_judged": "0", "tenants.0.requests": "3", "tenants.0.cost_usd": "0.0033"}},
+		"all refused": {"tokens: 100/d", "", "", each(2, 1, `"prompt_tokens":1000,"completion_tokens":10`), map[string]string{"refused": "2", "targets": "[]", "ways": "[]"}},
+		"nothing":     {"", "", "", each(3, 1, small), map[string]string{"refused": "0", "limits.#": "0", "guards.#": "0", "not_judged": "0", "tenants.0.requests": "3", "tenants.0.cost_usd": "0.0033"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := replaying(t, replayedConfig(row.limits, row.key, row.guards), row.trace)

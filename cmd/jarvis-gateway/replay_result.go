@@ -177,7 +177,7 @@ func (r *replayed) printJSON(out io.Writer) error {
 		Limits   []*limitRow `json:"limits"`
 		Guards   []*guardRow `json:"guards"`
 		Unjudged int         `json:"not_judged"` // by guards, as the trace has no bodies
-	}{r.requests, r.unanswered, r.refused(), r.extra, r.span.Seconds(), []detour{}, r.rows(), []replica{},
+	}{r.requests, r.unanswered, r.refused(), r.extra, r.span.Seconds(), []detour{}, append([]row{}, r.rows()...), []replica{},
 		r.tenants(), append([]*limitRow{}, r.limits...), append([]*guardRow{}, r.guards...), r.unjudged}
 	for _, w := range r.ways {
 		all.Ways = append(all.Ways, detour{w.asked, w.how, w.serves, w.n})
