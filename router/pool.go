@@ -50,10 +50,12 @@ type Pool struct {
 	index  atomic.Pointer[prefixIndex]
 	shared atomic.Int64 // until when others are known to use the pool too
 
-	typical   atomicFloat // pace of a replica that is not slow
-	usual     atomicFloat // the same, of whole answers
-	typicalAt atomic.Int64
-	desperate atomic.Uint64 // requests that Resort had an answer for
+	typical atomicFloat // pace of a replica that is not slow
+	usual   atomicFloat // the same, of whole answers
+
+	typicalWarm atomicFloat // warm pace of a replica that is not slow
+	typicalAt   atomic.Int64
+	desperate   atomic.Uint64 // requests that Resort had an answer for
 
 	mu        sync.Mutex // who is in the pool and who is fit
 	lastOwner uint32

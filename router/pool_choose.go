@@ -56,7 +56,7 @@ const (
 	boundWait      = 8.0
 	boundWaitMore  = 256
 	boundQueue     = 1.25
-	boundQueueMore = 16
+	boundQueueMore = 8
 	boundSlow      = 4
 
 	costBeyond = 1e12 // of those beyond a bound

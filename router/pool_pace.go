@@ -10,24 +10,37 @@ import (
 // more: as if its cache held none of them, for what it holds is a guess, and a wrong guess must not look like a fault. Its cold
 // pace is that of prompts that surely were not in its cache. A replica is slow when its pace is more than paceFactor times the
 // typical cold one. Below that, the number of requests in flight tells all there is to tell: prompts differ more than replicas.
+//
+// Where prompts are mostly in the cache, that sees little: a slow replica that has nothing to compute is as quick as a well one that
+// has. So where it is known how large the caches are, which makes the guess a good one, replicas are also compared by their warm
+// pace: the time for each block that they lacked, by that guess.
 const (
 	paceFactor = 2.0
+	warmFactor = 5.0  // the same, of warm paces: a wrong guess now and then is not enough
 	paceRise   = 0.25 // weight of an answer slower than the average: three of them in a row make a replica slow
 	paceFall   = 0.1  // of a faster one
 	paceClip   = 8.0  // one answer counts for at most that many averages
+	warmClip   = 2.0  // half a dozen in a row make a replica slow
 	paceMost   = 16.0 // times typical; what is slower than that is not heard of for longer, but gets no less
 	paceFloor  = 0.02 // seconds; differences below that are noise
-	paceHalf   = 5 * time.Second
-	paceEvery  = int64(100 * time.Millisecond)
+	warmFloor  = 0.01 // paceFloor, of warm paces
+
+	warmOverdue = 8 // so many that wait, and an overdue first token, do it, too
+	paceHalf    = 5 * time.Second
+	paceEvery   = int64(100 * time.Millisecond)
 )
 
 // observe takes an answer into the averages.
 func (r *Replica) observe(t int64, u *Turn) {
 	took := time.Duration(t - u.began).Seconds()
 	r.forgive(t)
-	r.pace.average(took/float64(1+u.owed), r.pool.typical.Load())
+	behind := took / float64(1+u.behind)
+	r.pace.average(took/float64(1+u.owed), r.pool.typical.Load(), paceClip, paceFloor)
 	if u.work == u.size {
-		r.coldPace.average(took/float64(1+u.behind), r.pool.typical.Load())
+		r.coldPace.average(behind, r.pool.typical.Load(), paceClip, paceFloor)
+	}
+	if u.guessed {
+		r.warmPace.average(behind, r.pool.typicalWarm.Load(), warmClip, warmFloor)
 	}
 	r.paceAt.Store(t)
 }
@@ -37,8 +50,8 @@ func (r *Replica) observe(t int64, u *Turn) {
 func (r *Replica) observeWhole(t int64, u *Turn, tokens int64) {
 	took := time.Duration(t - u.began).Seconds()
 	typical := max(r.pool.usual.Load(), paceFloor)
-	r.whole.change(func(x float64) float64 { return faded(x, typical, t-r.wholeAt.Load()) })
-	r.whole.average(took/float64(1+u.work+max(tokens, 0)), r.pool.usual.Load())
+	r.whole.change(func(x float64) float64 { return faded(x, typical, paceFactor, t-r.wholeAt.Load()) })
+	r.whole.average(took/float64(1+u.work+max(tokens, 0)), r.pool.usual.Load(), paceClip, paceFloor)
 	r.wholeAt.Store(t)
 }
 
@@ -46,7 +59,7 @@ func (r *Replica) observeWhole(t int64, u *Turn, tokens int64) {
 func (r *Replica) observeNone(t int64, u *Turn) {
 	pace := time.Duration(t-u.began).Seconds() / float64(1+u.owed)
 	if pace > r.pace.Load() {
-		r.pace.average(pace, r.pool.typical.Load())
+		r.pace.average(pace, r.pool.typical.Load(), paceClip, paceFloor)
 		r.paceAt.Store(t)
 	}
 }
@@ -58,19 +71,24 @@ func (r *Replica) forgive(t int64) {
 	if typical == 0 {
 		return
 	}
-	r.pace.change(func(pace float64) float64 { return faded(pace, max(typical, paceFloor), t-r.paceAt.Load()) })
+	silence := t - r.paceAt.Load()
+	r.pace.change(func(pace float64) float64 { return faded(pace, max(typical, paceFloor), paceFactor, silence) })
+	if warm := r.pool.typicalWarm.Load(); warm > 0 {
+		r.warmPace.change(func(pace float64) float64 { return faded(pace, max(warm, warmFloor), warmFactor, silence) })
+	}
 }
 
 // faded is what is left of a slow pace after so long without an answer: it is halved again and again until it is slow no more.
-func faded(pace, typical float64, silence int64) float64 {
-	if pace <= paceFactor*typical {
+func faded(pace, typical, factor float64, silence int64) float64 {
+	if pace <= factor*typical {
 		return pace
 	}
-	return max(min(pace, paceMost*typical)*math.Exp2(-float64(silence)/float64(paceHalf)), paceFactor*typical)
+	return max(min(pace, paceMost*typical)*math.Exp2(-float64(silence)/float64(paceHalf)), factor*typical)
 }
 
-// average takes one value into an average that rises faster than it falls. first is what to begin with, if known.
-func (f *atomicFloat) average(x, first float64) {
+// average takes one value into an average that rises faster than it falls. first is what to begin with, if known; the value counts for
+// at most clip averages.
+func (f *atomicFloat) average(x, first, clip, floor float64) {
 	f.change(func(old float64) float64 {
 		if old == 0 {
 			old = first
@@ -78,7 +96,7 @@ func (f *atomicFloat) average(x, first float64) {
 		if old == 0 {
 			return x
 		}
-		x := min(x, paceClip*max(old, paceFloor))
+		x := min(x, clip*max(old, floor))
 		if x > old {
 			return old + (x-old)*paceRise
 		}
@@ -95,7 +113,7 @@ func (r *Replica) slowness(t int64) float64 {
 	}
 	usual = max(usual, paceFloor)
 	whole := r.whole.Load()
-	if whole = faded(whole, usual, t-r.wholeAt.Load()); whole <= paceFactor*usual {
+	if whole = faded(whole, usual, paceFactor, t-r.wholeAt.Load()); whole <= paceFactor*usual {
 		return slow
 	}
 	return max(slow, whole/usual)
@@ -109,12 +127,30 @@ func (r *Replica) slowStreams(t int64) float64 {
 		return 1
 	}
 	typical = max(typical, paceFloor)
-	pace := faded(r.pace.Load(), typical, t-r.paceAt.Load())
+	pace := faded(r.pace.Load(), typical, paceFactor, t-r.paceAt.Load())
 	if r.unanswered.Load() > 0 {
 		silence := time.Duration(t - r.progress.Load()).Seconds()
 		pace = max(pace, silence/float64(1+max(r.owed.Load(), 0)))
 	}
+	warm := r.slowWarm(t)
 	if pace <= paceFactor*typical {
+		return warm
+	}
+	return max(warm, pace/typical)
+}
+
+// slowWarm is the same by warm paces. What is overdue counts where several wait: one may have been guessed wrong.
+func (r *Replica) slowWarm(t int64) float64 {
+	typical := r.pool.typicalWarm.Load()
+	if typical == 0 {
+		return 1
+	}
+	typical = max(typical, warmFloor)
+	pace := faded(r.warmPace.Load(), typical, warmFactor, t-r.paceAt.Load())
+	if r.unanswered.Load() >= warmOverdue && r.warmPace.Load() > 0 {
+		pace = max(pace, time.Duration(t-r.progress.Load()).Seconds()/float64(1+max(r.pending.Load(), 0)))
+	}
+	if pace <= warmFactor*typical {
 		return 1
 	}
 	return pace / typical
@@ -126,15 +162,17 @@ func (p *Pool) retype(t int64) {
 	if t-last < paceEvery && last != 0 || !p.typicalAt.CompareAndSwap(last, t) {
 		return
 	}
-	var streams, wholes harmonic
+	var streams, wholes, warms harmonic
 	for _, r := range p.Replicas() {
 		if r.state(t) == WhyFit {
 			streams.add(r.coldPace.Load())
 			wholes.add(r.whole.Load())
+			warms.add(r.warmPace.Load())
 		}
 	}
 	streams.store(&p.typical)
 	wholes.store(&p.usual)
+	warms.store(&p.typicalWarm)
 }
 
 // harmonic is a harmonic mean in progress.

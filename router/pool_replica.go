@@ -22,6 +22,7 @@ type Replica struct {
 
 	pace     atomicFloat // see pool_pace.go
 	coldPace atomicFloat
+	warmPace atomicFloat
 	paceAt   atomic.Int64 // when it was last heard of
 	whole    atomicFloat  // the pace of whole answers
 	wholeAt  atomic.Int64
@@ -189,6 +190,7 @@ type Turn struct {
 	owed, behind int64 // the same with all that came before it
 	answered     bool
 	whole        bool
+	guessed      bool // work is a good guess
 }
 
 // Replica is where the request is, nil after its end.
@@ -198,8 +200,9 @@ func (u *Turn) Replica() *Replica { return u.replica }
 func (r *Replica) Begin(now time.Time, q *PoolQuery) Turn {
 	p := r.pool
 	t := p.clock(now)
-	held := 0
+	held, guessed := 0, false
 	if q.ByPrefix && len(q.Prefix) > 0 {
+		guessed = r.told.Load() > 0 || p.cfg.CacheBlocks > 0
 		held = p.table().use(p.set.Load(), r, q.Prefix)
 	}
 	work := int64(q.blocks() - held)
@@ -212,7 +215,7 @@ func (r *Replica) Begin(now time.Time, q *PoolQuery) Turn {
 	if r.unanswered.Add(1) == 1 {
 		r.progress.Store(t)
 	}
-	return Turn{replica: r, began: t, size: size, work: work, owed: r.owed.Add(size), behind: r.pending.Add(work)}
+	return Turn{replica: r, began: t, size: size, work: work, guessed: guessed, owed: r.owed.Add(size), behind: r.pending.Add(work)}
 }
 
 // Answered notes the first token.

@@ -135,7 +135,7 @@ func TestPrefixYieldsToLoadWhateverItsLength(t *testing.T) {
 			r, _ := pool.Choose(at, q)
 			turn := r.Begin(at, q)
 			turn.Answered(at.Add(5 * time.Millisecond)) // and writes on, to the end
-			if most := r.View(at).InFlight; float64(most) > 1.25*float64(i+1)/n+16+1 {
+			if most := r.View(at).InFlight; float64(most) > 1.25*float64(i+1)/n+8+1 {
 				t.Fatalf("%d blocks: one replica has %d of %d requests", blocks, most, i+1)
 			}
 		}
