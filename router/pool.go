@@ -53,9 +53,9 @@ type Pool struct {
 	typical atomicFloat // pace of a replica that is not slow
 	usual   atomicFloat // the same, of whole answers
 
-	typicalWarm atomicFloat // warm pace of a replica that is not slow
-	typicalAt   atomic.Int64
-	desperate   atomic.Uint64 // requests that Resort had an answer for
+	promptly  atomicFloat // delay of a replica that is not slow
+	typicalAt atomic.Int64
+	desperate atomic.Uint64 // requests that Resort had an answer for
 
 	mu        sync.Mutex // who is in the pool and who is fit
 	lastOwner uint32

@@ -12,22 +12,20 @@ import (
 // typical cold one. Below that, the number of requests in flight tells all there is to tell: prompts differ more than replicas.
 //
 // Where prompts are mostly in the cache, that sees little: a slow replica that has nothing to compute is as quick as a well one that
-// has. So where it is known how large the caches are, which makes the guess a good one, replicas are also compared by their warm
-// pace: the time for each block that they lacked, by that guess.
+// has. So where it is known how large the caches are, which makes the guess a good one, replicas are also compared by their delay:
+// what of the time until the first token the blocks that they lacked do not account for, at a pace still called well.
 const (
 	paceFactor = 2.0
-	warmFactor = 5.0  // the same, of warm paces: a wrong guess now and then is not enough
+	lateFactor = 5.0  // the same, of delays
 	paceRise   = 0.25 // weight of an answer slower than the average: three of them in a row make a replica slow
 	paceFall   = 0.1  // of a faster one
 	paceClip   = 8.0  // one answer counts for at most that many averages
-	warmClip   = 2.0  // half a dozen in a row make a replica slow
+	lateClip   = 2.0  // eight in a row make a replica slow, and no wrong guess now and then
 	paceMost   = 16.0 // times typical; what is slower than that is not heard of for longer, but gets no less
 	paceFloor  = 0.02 // seconds; differences below that are noise
-	warmFloor  = 0.01 // paceFloor, of warm paces
-
-	warmOverdue = 8 // so many that wait, and an overdue first token, do it, too
-	paceHalf    = 5 * time.Second
-	paceEvery   = int64(100 * time.Millisecond)
+	lateFloor  = 0.04 // the same, of delays
+	paceHalf   = 5 * time.Second
+	paceEvery  = int64(100 * time.Millisecond)
 )
 
 // observe takes an answer into the averages.
@@ -40,7 +38,7 @@ func (r *Replica) observe(t int64, u *Turn) {
 		r.coldPace.average(behind, r.pool.typical.Load(), paceClip, paceFloor)
 	}
 	if u.guessed {
-		r.warmPace.average(behind, r.pool.typicalWarm.Load(), warmClip, warmFloor)
+		r.delay.average(max(took-paceFactor*r.pool.typical.Load()*float64(u.behind), lateFloor), r.pool.promptly.Load(), lateClip, lateFloor)
 	}
 	r.paceAt.Store(t)
 }
@@ -73,8 +71,8 @@ func (r *Replica) forgive(t int64) {
 	}
 	silence := t - r.paceAt.Load()
 	r.pace.change(func(pace float64) float64 { return faded(pace, max(typical, paceFloor), paceFactor, silence) })
-	if warm := r.pool.typicalWarm.Load(); warm > 0 {
-		r.warmPace.change(func(pace float64) float64 { return faded(pace, max(warm, warmFloor), warmFactor, silence) })
+	if usual := r.pool.promptly.Load(); usual > 0 {
+		r.delay.change(func(delay float64) float64 { return faded(delay, usual, lateFactor, silence) })
 	}
 }
 
@@ -132,28 +130,21 @@ func (r *Replica) slowStreams(t int64) float64 {
 		silence := time.Duration(t - r.progress.Load()).Seconds()
 		pace = max(pace, silence/float64(1+max(r.owed.Load(), 0)))
 	}
-	warm := r.slowWarm(t)
+	late := r.late(t)
 	if pace <= paceFactor*typical {
-		return warm
+		return late
 	}
-	return max(warm, pace/typical)
+	return max(late, pace/typical)
 }
 
-// slowWarm is the same by warm paces. What is overdue counts where several wait: one may have been guessed wrong.
-func (r *Replica) slowWarm(t int64) float64 {
-	typical := r.pool.typicalWarm.Load()
-	if typical == 0 {
+// late is how many times as long as usual the replica's delay is, 1 when that is no more than lateFactor.
+func (r *Replica) late(t int64) float64 {
+	usual := r.pool.promptly.Load()
+	delay := faded(r.delay.Load(), usual, lateFactor, t-r.paceAt.Load())
+	if usual == 0 || delay <= lateFactor*usual {
 		return 1
 	}
-	typical = max(typical, warmFloor)
-	pace := faded(r.warmPace.Load(), typical, warmFactor, t-r.paceAt.Load())
-	if r.unanswered.Load() >= warmOverdue && r.warmPace.Load() > 0 {
-		pace = max(pace, time.Duration(t-r.progress.Load()).Seconds()/float64(1+max(r.pending.Load(), 0)))
-	}
-	if pace <= warmFactor*typical {
-		return 1
-	}
-	return pace / typical
+	return delay / usual
 }
 
 // retype works out anew, now and then, what is typical: the harmonic mean, to which slow replicas add little.
@@ -162,17 +153,17 @@ func (p *Pool) retype(t int64) {
 	if t-last < paceEvery && last != 0 || !p.typicalAt.CompareAndSwap(last, t) {
 		return
 	}
-	var streams, wholes, warms harmonic
+	var streams, wholes, delays harmonic
 	for _, r := range p.Replicas() {
 		if r.state(t) == WhyFit {
 			streams.add(r.coldPace.Load())
 			wholes.add(r.whole.Load())
-			warms.add(r.warmPace.Load())
+			delays.add(r.delay.Load())
 		}
 	}
 	streams.store(&p.typical)
 	wholes.store(&p.usual)
-	warms.store(&p.typicalWarm)
+	delays.store(&p.promptly)
 }
 
 // harmonic is a harmonic mean in progress.

@@ -22,7 +22,7 @@ type Replica struct {
 
 	pace     atomicFloat // see pool_pace.go
 	coldPace atomicFloat
-	warmPace atomicFloat
+	delay    atomicFloat
 	paceAt   atomic.Int64 // when it was last heard of
 	whole    atomicFloat  // the pace of whole answers
 	wholeAt  atomic.Int64
