@@ -20,7 +20,7 @@ const (
 	paceRise   = 0.25 // weight of an answer slower than the average: three of them in a row make a replica slow
 	paceFall   = 0.1  // of a faster one
 	paceClip   = 8.0  // one answer counts for at most that many averages
-	lateClip   = 2.0  // eight in a row make a replica slow, and no wrong guess now and then
+	lateClip   = 1.4  // 17 in a row make a replica slow, and no few wrong guesses
 	paceMost   = 16.0 // times typical; what is slower than that is not heard of for longer, but gets no less
 	paceFloor  = 0.02 // seconds; differences below that are noise
 	lateFloor  = 0.04 // the same, of delays
@@ -164,6 +164,42 @@ func (p *Pool) retype(t int64) {
 	streams.store(&p.typical)
 	wholes.store(&p.usual)
 	delays.store(&p.promptly)
+	p.level(t)
+}
+
+// longSlow is how long a replica must have been slow to start slowly afterwards: what it had has gone elsewhere by then, and nobody
+// knows that it is well before it has answered.
+const longSlow = int64(2 * time.Second)
+
+// level counts a replica that is kept back, or starts slowly, as one that has done lately what the others have on average: or all new
+// conversations would go to it at once.
+func (p *Pool) level(t int64) {
+	var behind []*Replica
+	work, n := 0.0, 0.0
+	for _, r := range p.Replicas() {
+		if r.state(t) == WhyFit && !r.keptBack(t) && r.warmth(t) == 1 {
+			work, n = work+r.recent.sum(t), n+1
+		} else {
+			behind = append(behind, r)
+		}
+	}
+	for _, r := range behind {
+		if missing := work/max(n, 1) - r.recent.sum(t); missing >= 1 {
+			r.recent.add(t, int(missing))
+		}
+	}
+}
+
+// keptBack tells whether the replica is so slow that it gets next to nothing, and begins its slow start when it no longer is.
+func (r *Replica) keptBack(t int64) bool {
+	if r.slowness(t) > boundSlow {
+		r.slowFrom.CompareAndSwap(0, t)
+		return true
+	}
+	if since := r.slowFrom.Swap(0); since != 0 && t-since >= longSlow {
+		r.warmFrom.Store(t)
+	}
+	return false
 }
 
 // harmonic is a harmonic mean in progress.

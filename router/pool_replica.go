@@ -26,6 +26,7 @@ type Replica struct {
 	paceAt   atomic.Int64 // when it was last heard of
 	whole    atomicFloat  // the pace of whole answers
 	wholeAt  atomic.Int64
+	slowFrom atomic.Int64 // since when it is slow; 0: it is not
 	progress atomic.Int64 // when it last answered, or began to owe us an answer
 
 	recent   recentSum   // blocks it had to compute lately

@@ -97,6 +97,9 @@ func TestSlowReplicaLosesItsConversations(t *testing.T) {
 	if s := mean(22, 40); s > 0.03 {
 		t.Errorf("it gets %.3f from two seconds after it became slow", s)
 	}
+	if most := slices.Max(shares[40:]); most > 0.4 {
+		t.Errorf("it gets %.3f in a second after it is well: not gradually", most)
+	}
 	if s := mean(60, 90); s < 0.1 {
 		t.Errorf("it gets %.3f long after it is well", s)
 	}

@@ -40,8 +40,8 @@ func (e *engine) init(o Options) {
 	e.blocks = o.PrefixBlocks
 }
 
-// cached is how many tokens of the prompt are in the prefix cache, which holds all of the prompt from now on. The oldest half of
-// the cache makes room when it is full.
+// cached is how many tokens of the prompt are in the prefix cache, which holds all of the prompt from now on. What was not used for
+// longest, up to half of the cache, makes room when it is full.
 func (e *engine) cached(prompt string) int {
 	if e.blocks == 0 {
 		return 0
@@ -51,16 +51,21 @@ func (e *engine) cached(prompt string) int {
 	hits, sum := 0, uint32(0)
 	for at := 0; at+prefixBlock <= len(prompt); at += prefixBlock {
 		sum = crc32.Update(sum, castagnoli(), []byte(prompt[at:at+prefixBlock]))
-		if !e.young[sum] && !e.old[sum] {
-			e.remember(sum)
-		} else if hits == at/prefixBlock {
+		if (e.young[sum] || e.old[sum]) && hits == at/prefixBlock {
 			hits++
+		}
+		if !e.young[sum] {
+			e.remember(sum)
 		}
 	}
 	return tokensOf(prompt[:hits*prefixBlock])
 }
 
-const prefixBlock = 64
+// The prefix cache has blocks of so many bytes, which count as so many tokens.
+const (
+	prefixBlock    = 64
+	tokensPerBlock = prefixBlock / 4
+)
 
 func (e *engine) remember(sum uint32) {
 	if e.young == nil || len(e.young) >= e.blocks/2+1 {

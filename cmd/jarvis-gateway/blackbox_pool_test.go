@@ -67,28 +67,42 @@ type demand struct {
 	bad  []string
 }
 
-func (g *running) demand(perSecond int) *demand {
+func (g *running) demand(perSecond int, request func(i int) string) *demand {
 	l := &demand{g: g, stop: make(chan struct{})}
 	l.wg.Go(func() {
 		tick := time.NewTicker(time.Second / time.Duration(perSecond))
 		defer tick.Stop()
-		for {
+		for i := 0; ; i++ {
 			select {
 			case <-l.stop:
 				return
 			case <-tick.C:
-				l.wg.Go(l.one)
+				l.wg.Go(func() { l.one(request(i)) })
 			}
 		}
 	})
 	return l
 }
 
-func (l *demand) one() {
+// alike is one request again and again.
+func alike(int) string { return rawRequest("stream") }
+
+// conversations go on side by side, of so many turns each until another one takes its place. All that is said in one
+// begins alike.
+func conversations(number, turns int) func(i int) string {
+	return func(i int) string {
+		talk, turn := i%number, i/number+i%number // no two begin or end together
+		text := strings.Repeat(fmt.Sprintf("Talk %d of life %d goes on. ", talk, turn/turns), 1000) + strings.Repeat("And on. ", turn%turns*60)
+		body := `{"model":"chat","stream":true,"messages":[{"role":"user","content":"` + text + `"}]}`
+		return fmt.Sprintf("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s", tenantKey, len(body), body)
+	}
+}
+
+func (l *demand) one(request string) {
 	c, err := l.g.tryDial()
 	if err == nil {
 		defer c.Close()
-		if _, err = c.Write([]byte(rawRequest("stream"))); err == nil {
+		if _, err = c.Write([]byte(request)); err == nil {
 			var a answer
 			if a, err = c.tryReceive("POST"); err == nil && (a.status != 200 || a.cut || !strings.Contains(a.body, "[DONE]")) {
 				err = fmt.Errorf("%v", a)
@@ -136,7 +150,7 @@ func TestSlowReplica(t *testing.T) {
 func slowReplica(t *testing.T, round testing.TB) {
 	servers := replicas(t, 3, fakellm.Options{Default: fakellm.Plan{FirstTokenDelay: 20 * time.Millisecond}})
 	g := start(t, poolConfig(servers, "scrape: 100ms"))
-	l := g.demand(60)
+	l := g.demand(60, alike)
 	defer l.end(t)
 	if got := share0(servers, 2*time.Second); got < 0.2 || got > 0.5 {
 		round.Fatalf("a healthy replica of three gets %.2f of the requests", got)
@@ -154,6 +168,39 @@ func slowReplica(t *testing.T, round testing.TB) {
 	}
 }
 
+// The same where requests go to who has their conversation in his cache, so that he has little to do. What begins anew meanwhile goes
+// to the others; when it is back, it does not get all that begins at once.
+func TestSlowReplicaWithConversations(t *testing.T) {
+	quietly(t, func(r testing.TB) { slowWithConversations(t, r) })
+}
+
+func slowWithConversations(t *testing.T, round testing.TB) {
+	servers := replicas(t, 3, fakellm.Options{PrefixBlocks: 1 << 18, Default: fakellm.Plan{FirstTokenDelay: 20 * time.Millisecond}})
+	g := start(t, strings.Replace(poolConfig(servers, "scrape: 100ms, slow_start: 6s"), "chat: {", "chat: {pick: prefix, ", 1))
+	l := g.demand(60, conversations(30, 10))
+	defer l.end(t)
+	if got := share0(servers, 3*time.Second); got < 0.15 || got > 0.55 {
+		round.Fatalf("a healthy replica of three gets %.2f of the requests", got)
+	}
+	servers[0].SetPlan(func(*fakellm.Seen) fakellm.Plan { return fakellm.Plan{FirstTokenDelay: 400 * time.Millisecond} })
+	time.Sleep(2 * time.Second)
+	if got := share0(servers, 2*time.Second); got > 0.1 {
+		round.Errorf("2 s after it became slow it still gets %.2f of the requests", got)
+	}
+	servers[0].SetPlan(nil)
+	var shares []float64
+	for last := 0.0; len(shares) < 12 || last < 0.2; shares = append(shares, last) {
+		got := share0(servers, time.Second)
+		if got > max(last+0.25, 0.3) || got > 0.5 {
+			round.Errorf("its shares, once it is well, were %.2f, then %.2f: not gradually its own", shares, got)
+		}
+		if last = got; len(shares) == 40 {
+			round.Fatalf("40 s after it became well it has not got its share back: %.2f", shares)
+		}
+	}
+	t.Logf("once it is well: %.2f", shares)
+}
+
 // Whoever asks notices nothing of a replica that dies, and of one that comes back, which starts slowly.
 func TestDeadReplica(t *testing.T) {
 	quietly(t, func(r testing.TB) { deadReplica(t, r) })
@@ -162,7 +209,7 @@ func TestDeadReplica(t *testing.T) {
 func deadReplica(t *testing.T, round testing.TB) {
 	servers := replicas(t, 3, fakellm.Options{})
 	g := start(t, poolConfig(servers, "scrape: 100ms, probe: {every: 100ms}, slow_start: 2s"))
-	l := g.demand(60)
+	l := g.demand(60, alike)
 	defer l.end(t)
 	eventually(t, "it serves", func() bool { return served(servers[0]) > 5 })
 	if err := servers[0].Refuse(true); err != nil {
