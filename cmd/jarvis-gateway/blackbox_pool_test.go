@@ -143,7 +143,12 @@ func share0(servers []*fakellm.Server, during time.Duration) float64 {
 
 // A replica that becomes slow, and is not dead, loses its traffic within 2 s, and gets it back once it is well.
 func TestSlowReplica(t *testing.T) {
-	quietly(t, func(r testing.TB) { slowReplica(t, r) })
+	for name, test := range map[string]func(*testing.T, testing.TB){"by load": slowReplica, "by prefix": slowWithConversations} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // mostly they wait
+			quietly(t, func(r testing.TB) { test(t, r) })
+		})
+	}
 }
 
 // slowReplica tells t of requests that fail, which none may, and the round of shares that are not as they should be.
@@ -168,12 +173,8 @@ func slowReplica(t *testing.T, round testing.TB) {
 	}
 }
 
-// The same where requests go to who has their conversation in his cache, so that he has little to do. What begins anew meanwhile goes
-// to the others; when it is back, it does not get all that begins at once.
-func TestSlowReplicaWithConversations(t *testing.T) {
-	quietly(t, func(r testing.TB) { slowWithConversations(t, r) })
-}
-
+// slowWithConversations is the same where requests go to who has their conversation in his cache, so that he has little to do. What
+// begins anew meanwhile goes to the others; when it is back, it does not get all that begins at once.
 func slowWithConversations(t *testing.T, round testing.TB) {
 	servers := replicas(t, 3, fakellm.Options{PrefixBlocks: 1 << 18, Default: fakellm.Plan{FirstTokenDelay: 20 * time.Millisecond}})
 	g := start(t, strings.Replace(poolConfig(servers, "scrape: 100ms, slow_start: 6s"), "chat: {", "chat: {pick: prefix, ", 1))
