@@ -49,7 +49,7 @@ var drivers = map[string]string{
 	"github.com/fsnotify/fsnotify":              "cmd/jarvis-gateway",
 	"modernc.org/sqlite":                        "proxy/state proxy/usage/store",
 	"github.com/jackc/pgx":                      "proxy/state",
-	"github.com/redis/go-redis":                 "policy/counter",
+	"github.com/redis/go-redis":                 "policy/counter proxy/cache",
 	"github.com/golang-jwt/jwt":                 "policy",
 	"github.com/MicahParks/jwkset":              "policy",
 	"github.com/aws":                            "proxy/provider proxy/usage/export proxy/usage/stream",
