@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -22,6 +23,7 @@ const (
 	mostExpression = 8 << 10 // bytes
 	mostNodes      = 300
 	mostMemory     = 100_000 // items of lists
+	mostPattern    = 500     // steps of a regular expression
 )
 
 // functions are those of expr's own that are bounded.
@@ -107,7 +109,7 @@ func (s *scope) compile(text string, options ...expr.Option) (*expression, error
 	if err := s.inspect(text, options); err != nil {
 		return nil, s.worded(err)
 	}
-	code, err := expr.Compile(text, options...)
+	code, err := expr.Compile(text, append(options, joining)...)
 	if err != nil {
 		return nil, s.worded(err)
 	}
@@ -188,6 +190,8 @@ func (c *inspector) Visit(node *ast.Node) {
 			c.refuse(n, "a range is not supported")
 		case n.Operator == "matches" && !plain:
 			c.refuse(n, "a pattern that is no plain text is not supported")
+		case n.Operator == "matches" && steps(n.Right.(*ast.StringNode).Value) > mostPattern:
+			c.refuse(n, "the pattern is too large (counts such as {1,1000} make it longer)")
 		}
 	case *ast.PredicateNode:
 		c.loop(n)
@@ -203,6 +207,19 @@ func (c *inspector) Visit(node *ast.Node) {
 	case id.Value == "messages":
 		c.scope.looks = true
 	}
+}
+
+// steps is how many a pattern has once its counts are written out: each letter of a text may have to be held against every one.
+func steps(pattern string) int {
+	tree, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return 0 // the compiler tells
+	}
+	program, err := syntax.Compile(tree.Simplify())
+	if err != nil {
+		return 0
+	}
+	return len(program.Inst)
 }
 
 // member looks whether the step in steps.ID is there by then.
@@ -264,6 +281,32 @@ func (c *inspector) refuse(n ast.Node, what string) {
 		c.err, c.errAt = &file.Error{Location: n.Location(), Column: at, Message: what}, at
 	}
 }
+
+// joining puts join in the place of expr's own, which has no bound: what stands between may be longer than the items.
+var joining = expr.Function("join", func(args ...any) (any, error) {
+	list, ok := listOf(args[0])
+	if !ok {
+		return nil, errors.New("join takes a list")
+	}
+	between := ""
+	if len(args) > 1 {
+		between, _ = args[1].(string) // the inspector lets nothing else through
+	}
+	var b strings.Builder
+	for i, item := range list {
+		text, ok := item.(string)
+		if !ok {
+			return nil, errors.New("join takes a list of texts")
+		}
+		if i > 0 {
+			b.WriteString(between)
+		}
+		if b.WriteString(text); b.Len() > mostText {
+			return nil, errTooLong
+		}
+	}
+	return b.String(), nil
+}, new(func([]any) string), new(func([]any, string) string), new(func([]string) string), new(func([]string, string) string))
 
 // filler makes a text of a step that has none, such as one that was skipped, empty, except where an expression asks whether there
 // is one: on the left of ??, and beside == and !=.

@@ -129,6 +129,9 @@ func jsonOf(v any) ([]byte, error) {
 			v = step["text"]
 		}
 	}
+	if room := mostText; !fits(v, &room) {
+		return nil, errTooLong
+	}
 	var b bytes.Buffer
 	to := json.NewEncoder(&b)
 	to.SetEscapeHTML(false)
@@ -139,6 +142,36 @@ func jsonOf(v any) ([]byte, error) {
 		return nil, errTooLong
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte{'\n'}), nil
+}
+
+// fits tells whether the texts of a value leave room, before anybody writes them: a list of one long text many times is small until then.
+func fits(v any, room *int) bool {
+	*room--
+	switch v := v.(type) {
+	case string:
+		*room -= len(v)
+	case result:
+		return fits(map[string]any(v), room)
+	case []string:
+		for _, text := range v {
+			if *room -= len(text); *room < 0 {
+				break
+			}
+		}
+	case []any:
+		for _, item := range v {
+			if !fits(item, room) {
+				break
+			}
+		}
+	case map[string]any:
+		for name, item := range v {
+			if *room -= len(name); !fits(item, room) {
+				break
+			}
+		}
+	}
+	return *room >= 0
 }
 
 // piece is a part of a JSON text: written already, a string with expressions in it, or a value that an expression makes.

@@ -242,9 +242,9 @@ func (b *builder) models(at string, list []string) models {
 		return models{listed: true}
 	}
 	for i, m := range list {
-		if !b.names.match(m) {
+		if !b.names.may(m) {
 			b.bad(at, fmt.Sprintf("models[%d]", i), "unknown model %q (have: %s; or provider/model with: %s)", m,
-				strings.Join(b.names.Models, ", "), strings.Join(b.names.Providers, ", "))
+				strings.Join(slices.Concat(b.names.Models, b.names.Flows), ", "), strings.Join(b.names.Providers, ", "))
 		}
 	}
 	return newModels(list)

@@ -37,6 +37,7 @@ type Setup struct {
 type Names struct {
 	Models    []string // entries of `models`, patterns included
 	Providers []string
+	Flows     []string // models that are flows, or patterns of them
 }
 
 // match tells whether a tenant's entry can ever allow something.
@@ -54,6 +55,13 @@ func (n Names) match(entry string) bool {
 	}
 	provider, _, direct := strings.Cut(entry, "/")
 	return direct && slices.Contains(n.Providers, provider)
+}
+
+// may tells whether a tenant may have an entry: models, and flows.
+func (n Names) may(entry string) bool {
+	return n.match(entry) || strings.Count(entry, "*") <= 1 && slices.ContainsFunc(n.Flows, func(flow string) bool {
+		return wire.MatchModel(entry, flow) || wire.MatchModel(flow, entry)
+	})
 }
 
 // direct tells a provider/model name without an entry of its own: only tenants that list it, or a pattern of it, may ask for

@@ -140,6 +140,9 @@ func (l *line) result(x *exchange, total time.Duration) {
 		*l = append(*l, `,"stream":true`...)
 		l.millis("first_token_ms", x.first)
 	}
+	if x.look != nil {
+		l.text("cache", x.look.result)
+	}
 	l.positive("continued", int64(x.resumed))
 	u := x.tally.all()
 	l.number("prompt_tokens", u.Prompt)
@@ -157,6 +160,9 @@ func (l *line) result(x *exchange, total time.Duration) {
 	}
 	if x.lessened {
 		l.text("downgraded_to", x.route.Name)
+	}
+	if flow := x.flown(); flow != "" {
+		l.text("flow", flow)
 	}
 	if x.prompt != nil {
 		l.text("prompt", x.prompt.Name+"@"+x.prompt.Version)

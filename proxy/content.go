@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -49,7 +50,7 @@ func (x *exchange) content() (c usage.Content) {
 			c = usage.Content{}
 		}
 	}()
-	k := newKeeper(x.g.masks, x.ep.kind, x.vault)
+	k := newKeeper(x.g.masks, x.ep.kind, x.hidden()...)
 	c.Asked = k.request(x.request())
 	c.Answered = k.answer(x.said())
 	return c
@@ -109,20 +110,40 @@ type keeper struct {
 	trim  int               // bytes that go where something was cut
 }
 
-func newKeeper(masks *guard.Chain, kind wire.Kind, v *guard.Vault) *keeper {
+func newKeeper(masks *guard.Chain, kind wire.Kind, vaults ...*guard.Vault) *keeper {
 	k := &keeper{masks: masks, kind: kind, trim: margin}
-	var pairs []string
-	for value, placeholder := range v.Hidden() {
-		pairs = append(pairs, value, placeholder)
-		if quoted := wire.AppendString(nil, value); len(quoted) != len(value)+2 { // as it stands in a text that is JSON itself
-			pairs = append(pairs, string(quoted[1:len(quoted)-1]), placeholder)
+	var pairs [][2]string
+	for _, v := range vaults {
+		for value, placeholder := range v.Hidden() {
+			pairs = append(pairs, [2]string{value, placeholder})
+			if quoted := wire.AppendString(nil, value); len(quoted) != len(value)+2 { // as it stands in a text that is JSON itself
+				pairs = append(pairs, [2]string{string(quoted[1 : len(quoted)-1]), placeholder})
+			}
+			k.trim = max(k.trim, 2*len(value))
 		}
-		k.trim = max(k.trim, 2*len(value))
 	}
 	if pairs != nil {
-		k.hide = strings.NewReplacer(pairs...)
+		slices.SortStableFunc(pairs, func(a, b [2]string) int { return len(b[0]) - len(a[0]) }) // one may hold another
+		flat := make([]string, 0, 2*len(pairs))
+		for _, p := range pairs {
+			flat = append(flat, p[0], p[1])
+		}
+		k.hide = strings.NewReplacer(flat...)
 	}
 	return k
+}
+
+// hidden is what guards took out of the request. A flow's own request goes through none, so that is what they would take out of it,
+// and did of its calls.
+func (x *exchange) hidden() []*guard.Vault {
+	if x.run == nil {
+		return []*guard.Vault{x.vault}
+	}
+	_, own, _, err := x.caller.Guards().Request(x.body.Raw(), x.ep.kind)
+	if err != nil { // they refuse it, and so they did its calls
+		own = nil
+	}
+	return append(x.run.vaults, own)
 }
 
 func (k *keeper) request(raw []byte) string {

@@ -169,6 +169,7 @@ func (x *exchange) finish() {
 	}()
 	defer inFlight.Add(-1)
 	defer x.release()
+	defer x.landed()
 	defer x.attempt.End(errBug) // it has ended by then, but for a bug
 	if told, ok := x.reply.Stream.(interface{ Failure() error }); ok && x.failure == nil {
 		if err := told.Failure(); err != nil {
@@ -183,7 +184,7 @@ func (x *exchange) finish() {
 	x.writeDown(now)
 	x.tryOut(now)
 	x.account(now)
-	if x.failure != nil {
+	if x.failure != nil && x.run == nil { // what a flow's calls met was told with them
 		x.audit(x.failure)
 	}
 	x.auditFlags()
@@ -206,13 +207,16 @@ func (x *exchange) account(now time.Time) {
 	outcome := outcomeOf(x.failure)
 	x.refusedBy(x.failure)
 	if x.target == nil {
-		model := ""
+		model, flow := x.ran()
 		if x.route != nil {
 			model = x.route.Name
 		}
 		requests.WithLabelValues(x.endpoint(), tenants.label(x.tenant()), model, "", outcome).Inc()
-		if x.failure != nil {
+		if x.failure != nil && !flow { // of a flow its calls have told, or its own metrics do
 			refusals.WithLabelValues(x.failure.Reason()).Inc()
+		}
+		if x.hit() {
+			x.countHit(now)
 		}
 		return
 	}
@@ -248,6 +252,7 @@ func (x *exchange) respond(err error) {
 	x.headers(&res.Header)
 	x.standings(&res.Header)
 	x.bill(&res.Header)
+	x.run.headers(&res.Header)
 	if err == nil {
 		x.remember()
 		x.listen()
@@ -314,10 +319,12 @@ func (x *exchange) headers(h *fasthttp.ResponseHeader) {
 		overhead := x.answered.Sub(x.start) - x.upstream
 		h.SetCanonical(headerOverhead, appendMillis(space[:0], overhead))
 	}
+	x.cacheHeaders(h)
 	x.routed(h)
 	if x.prompt != nil {
 		h.SetCanonical(headerPrompt, []byte(x.prompt.Name+"@"+x.prompt.Version))
 	}
+	x.found.headers(h)
 	if x.conn.server.draining.Load() {
 		x.conn.closing.Store(true)
 		h.SetConnectionClose()

@@ -11,6 +11,7 @@ import (
 	"jarvis-gateway/policy"
 	"jarvis-gateway/policy/guard"
 	"jarvis-gateway/proxy/wire"
+	"jarvis-gateway/ragplug"
 	"jarvis-gateway/router"
 )
 
@@ -81,8 +82,9 @@ func (r *Rehearsal) Cost(t *router.Target, u wire.Usage) (wire.Money, bool) {
 // Explained is what would become of a request. What is asked of limits and guards is as of now, and leaves no trace.
 type Explained struct {
 	router.Explanation
-	Admission policy.Preview  `json:"admission"`
-	Guards    []guard.Finding `json:"guards"` // those that look at requests
+	Admission policy.Preview   `json:"admission"`
+	Guards    []guard.Finding  `json:"guards"` // those that look at requests
+	Retrieved *ragplug.Preview `json:"retrieved,omitempty"`
 }
 
 // Explain tells what would become of a request, as things are now.
@@ -110,6 +112,7 @@ func (g *Gateway) Explain(q Question) (e Explained, err error) {
 	if e.Asked = x.asked; x.prompt != nil {
 		e.Prompt = x.prompt.Name + "@" + x.prompt.Version
 	}
+	e.Retrieved = x.found.explain()
 	return e, err
 }
 
@@ -122,7 +125,10 @@ func (x *exchange) follow(to *router.Route, d router.Detour) error {
 		x.route, x.detour, x.model = to, &d, to.Name
 	}
 	x.query.Known = 0 // all of it may be otherwise now
-	return x.prompted()
+	if err := x.prompted(); err != nil {
+		return err
+	}
+	return x.retrieve()
 }
 
 // foresee is admit, but that nothing is held. short are the limits that led to another model.

@@ -65,7 +65,7 @@ func outcomeOf(e *wire.Error) string {
 		return outcomeTimeout
 	case e.Status < 500:
 		return outcomeClient
-	case e.Code == "internal_error":
+	case e.Code == "internal_error", e.Code == "flow_failed":
 		return outcomeInternal
 	}
 	switch e.Code {

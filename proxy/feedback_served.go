@@ -181,8 +181,9 @@ func (x *exchange) remember() {
 	s := x.conn.server.Ratings.served
 	a := answer{tenant: x.caller.Tenant, team: x.caller.Team, model: x.route.Name, prompt: x.prompt, record: x.uid}
 	if x.target != nil {
-		a.model, a.side = x.target.Serves().Name, x.side()
+		a.model = x.target.Serves().Name
 	}
+	a.side = x.side()
 	a.id.set(x.id)
 	s.put(s.digest(a.tenant, x.id), &a)
 	if x.reply.Stream == nil {
@@ -192,7 +193,7 @@ func (x *exchange) remember() {
 
 // side is that of the rollout which the request was part of. One that another model answered says nothing of either.
 func (x *exchange) side() router.Side {
-	if x.query == nil || x.query.Known == 0 || x.target.Serves() != x.route {
+	if x.query == nil || x.query.Known == 0 || x.target != nil && x.target.Serves() != x.route {
 		return router.Side{}
 	}
 	if _, arm := x.query.Trial.Arm(); arm != x.route.Name {

@@ -10,8 +10,10 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"jarvis-gateway/flows"
 	"jarvis-gateway/policy"
 	"jarvis-gateway/policy/guard"
+	"jarvis-gateway/proxy/cache"
 	"jarvis-gateway/proxy/provider"
 	"jarvis-gateway/proxy/trace"
 	"jarvis-gateway/proxy/usage"
@@ -26,7 +28,10 @@ type Gateway struct {
 	Providers map[string]*provider.Client
 	Prices    *usage.Prices
 	Prompts   *Prompts // nil: none
+	Flows     *flows.Library
+	Retrieval *Retrieval
 	Tracer    *trace.Tracer
+	Cache     *cache.Cache // nil: no answers are kept
 
 	tariffs []tariff      // by the target's index, of targets with a model of their own
 	metrics []*lazyTarget // by the target's index
@@ -102,6 +107,9 @@ func (g *Gateway) run(x *exchange) (err error) {
 	if err = x.parse(); err != nil {
 		return err
 	}
+	if flow, err := x.flow(); flow {
+		return err
+	}
 	if err = x.find(); err != nil {
 		return err
 	}
@@ -118,12 +126,18 @@ func (g *Gateway) run(x *exchange) (err error) {
 	if err = x.prompted(); err != nil {
 		return err
 	}
+	if err = x.retrieve(); err != nil {
+		return err
+	}
 	x.phase(phaseAdmit)
 	if err = x.admit(); err != nil {
 		return err
 	}
 	x.phase(phaseGuards)
 	if err = x.checkAsked(); err != nil {
+		return err
+	}
+	if hit, err := x.cached(); hit || err != nil {
 		return err
 	}
 	x.phase("")
@@ -135,6 +149,7 @@ func (g *Gateway) run(x *exchange) (err error) {
 		return err
 	}
 	x.goesOn()
+	x.overhear()
 	x.phase(phaseGuards)
 	return x.checkAnswer()
 }

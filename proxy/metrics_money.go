@@ -25,24 +25,25 @@ func (m *money) add(cost wire.Money) {
 // moneyVec is a counter of dollars by labels, summed in whole nano-dollars.
 type moneyVec struct {
 	desc *prometheus.Desc
+	less int // labels than three
 	mu   sync.Mutex
 	sums map[[3]string]*money
 }
 
-func newMoney(name, help, first, second, third string) *moneyVec {
-	v := &moneyVec{desc: prometheus.NewDesc(name, help, []string{first, second, third}, nil), sums: map[[3]string]*money{}}
+func newMoney(name, help string, labels ...string) *moneyVec {
+	v := &moneyVec{desc: prometheus.NewDesc(name, help, labels, nil), less: 3 - len(labels), sums: map[[3]string]*money{}}
 	Metrics.MustRegister(v)
 	return v
 }
 
-// of is the sum for these labels.
+// of is the sum for these labels, as many of them as there are.
 func (v *moneyVec) of(first, second, third string) *money {
 	key := [3]string{first, second, third}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	m := v.sums[key]
 	if m == nil {
-		m = &money{labels: key[:]}
+		m = &money{labels: key[:3-v.less]}
 		v.sums[key] = m
 	}
 	return m

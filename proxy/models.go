@@ -10,6 +10,7 @@ import (
 	"github.com/tidwall/gjson"
 	"github.com/valyala/fasthttp"
 
+	"jarvis-gateway/flows"
 	"jarvis-gateway/proxy/wire"
 	"jarvis-gateway/router"
 )
@@ -124,6 +125,9 @@ func (g *Gateway) offered(x *exchange) []model {
 			raw = describe(name, provider, g.born)
 		}
 		list = append(list, model{name, raw})
+	}
+	for _, name := range g.Flows.Names() {
+		add(flows.Prefix+name, "jarvis-gateway", false, nil)
 	}
 	for _, r := range g.Router.Routes() {
 		target := r.Targets[0]

@@ -28,9 +28,12 @@ type recording struct {
 	queued  time.Duration   // in line for limits and places
 	failed  []step          // attempts that came to nothing
 	flags   []string        // what guards noted
+	look    *look           // into the cache; nil: there is none
 	heard   *hearing        // the answer's stream; nil where nobody wants it kept
 	remarks note
-	owed    *owed // what the response used may have to be recorded by somebody else; nil but for such as are made in the background
+	found   *retrieved // nil: its model has no corpus
+	run     *flowRun   // nil: no flow runs
+	owed    *owed      // what the response used may have to be recorded by somebody else; nil but for such as are made in the background
 	space   []byte
 }
 
@@ -39,6 +42,7 @@ var recordings = sync.Pool{New: func() any { return &recording{} }}
 func newRecording(now time.Time) *recording {
 	r := recordings.Get().(*recording)
 	r.uid, r.mark, r.begun, r.calls, r.before, r.queued = usage.NewUID(now), spool.Mark{}, false, r.calls[:0], nil, 0
+	r.found, r.look, r.run = nil, nil, nil
 	r.failed, r.flags, r.heard, r.owed, r.remarks = r.failed[:0], nil, nil, nil, note{tags: r.remarks.tags[:0]}
 	return r
 }
@@ -49,7 +53,7 @@ func (r *recording) end() {
 		clear(r.calls) // they name what clients asked for
 		clear(r.failed)
 		clear(r.remarks.tags)
-		r.heard = nil
+		r.heard, r.found, r.look, r.run = nil, nil, nil, nil
 		recordings.Put(r)
 	}
 }
@@ -147,6 +151,7 @@ func (x *exchange) outline() usage.Record {
 	if x.prompt != nil {
 		r.Prompt = x.prompt.Name + "@" + x.prompt.Version
 	}
+	r.Corpus, r.Flow = x.found.used(), x.flown()
 	note := x.note()
 	r.Scene, r.User, r.Tags = note.scene, cmp.Or(r.User, note.user), note.tags
 	if r.User == "" && x.call.Body != nil {
@@ -168,6 +173,7 @@ func clip(name string) string {
 
 // tell adds how the request went.
 func (x *exchange) tell(r *usage.Record, now time.Time) {
+	r.Model, _ = x.ran()
 	if x.route != nil {
 		r.Model = x.route.Name
 	}
@@ -196,12 +202,13 @@ func (x *exchange) tell(r *usage.Record, now time.Time) {
 		}
 	}
 	r.Attempts = x.calls
+	x.look.tell(r)
 }
 
 // overhead is what the gateway took of the time until the answer began, but for time in line.
 func (x *exchange) overhead(now time.Time) time.Duration {
 	answered := x.answered
-	if x.tries == 0 {
+	if x.tries == 0 && x.first == 0 {
 		answered = now
 	}
 	return max(answered.Sub(x.start)-x.upstream-x.queued, 0)

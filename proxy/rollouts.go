@@ -28,7 +28,7 @@ func (x *exchange) tryOut(now time.Time) {
 	trial := x.query.Trial
 	x.query.Trial = router.Trial{}
 	_, arm := trial.Arm()
-	if arm == "" || x.route == nil || arm != x.route.Name {
+	if arm == "" || x.route == nil || arm != x.route.Name || x.hit() {
 		return
 	}
 	answered := x.failure == nil && (x.target == nil || x.target.Serves() == x.route)

@@ -72,6 +72,8 @@ func (s *Server) Swap(g *Gateway) {
 	s.current.Store(g)
 	routing.Store(g.Router)
 	limiting.Store(g.Gate)
+	caching.Store(g.Cache)
+	flowsNow.swap(g.Flows)
 }
 
 // Serve accepts connections until Shutdown.

@@ -28,7 +28,7 @@ func tracedExchange(b testing.TB, c trace.Config) *exchange {
 	x.ctx.Request.Header.SetMethod(fasthttp.MethodPost)
 	x.ctx.Request.Header.Set("User-Agent", "OpenAI/Python 1.99.9")
 	x.ctx.Request.Header.Set("Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")
-	x.id, x.asked = []byte("req_0123456789abcdef"), "chat"
+	x.conn, x.id, x.asked = &conn{}, []byte("req_0123456789abcdef"), "chat"
 	x.tally = tally{came: true, known: true, answer: wire.Usage{Prompt: 70, Completion: 40, CachedPrompt: 64}, paid: 12345}
 	return x
 }

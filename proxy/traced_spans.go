@@ -21,9 +21,20 @@ func (x *exchange) export(now time.Time) {
 	if x.first > 0 && x.reply.Stream != nil {
 		took = x.first
 	}
-	if t.kept = t.tracer.Keeps(&t.Context, x.failing(), x.caller == nil, took); !t.kept {
-		return
+	run := x.within()
+	t.kept = t.tracer.Keeps(&t.Context, x.failing() || x.run.wanted(), x.caller == nil, took)
+	switch {
+	case run != nil:
+		run.hold(x.spans(now), t.kept)
+	case t.kept:
+		t.tracer.Export(x.spans(now))
+		x.run.export(t.tracer)
 	}
+}
+
+// spans are all of the request's own.
+func (x *exchange) spans(now time.Time) *trace.Spans {
+	t := x.trail
 	spans := trace.NewSpans(t.Context)
 	span := trace.Span{Attributes: make(trace.Attributes, 0, 1<<10)}
 	x.requestSpan(&span, now)
@@ -32,13 +43,14 @@ func (x *exchange) export(now time.Time) {
 		x.phaseSpan(&span, &t.phases[i], now)
 		spans.Add(&span)
 	}
+	x.run.tellSteps(spans, &span)
 	for i, a := range t.calls[:t.used] {
 		if a.number > 0 {
 			x.callSpan(&span, i, now)
 			spans.Add(&span)
 		}
 	}
-	t.tracer.Export(spans)
+	return spans
 }
 
 // again makes a span ready for the next.
@@ -75,12 +87,20 @@ func (x *exchange) requestSpan(s *trace.Span, now time.Time) {
 		a.Text("jarvis.key", x.caller.Key)
 		a.Text("jarvis.scene", x.note().scene)
 	}
+	a.Text("jarvis.flow", x.flown())
+	if x.run != nil {
+		x.run.attributes(s)
+	}
 	if x.asked != "" && x.route != nil {
 		s.Name = x.operation() + " " + x.asked
 		x.askedFor(a)
 	}
 	if x.target != nil {
 		x.answeredBy(a)
+	}
+	x.look.span(a)
+	if x.hit() {
+		x.givenAgain(a)
 	}
 }
 
@@ -154,12 +174,21 @@ func (x *exchange) phaseSpan(s *trace.Span, p *phase, now time.Time) {
 	if p.waited > 0 {
 		s.Attributes.Seconds("jarvis.queued", p.waited)
 	}
+	if p.name == phaseCache {
+		x.look.span(&s.Attributes)
+	}
+	if p.name == phaseRetrieve {
+		x.found.tell(&s.Attributes)
+	}
 }
 
 // The phases of a request.
 const (
 	phaseAdmit  = "admit"
 	phaseGuards = "guards"
+	phaseCache  = "cache"
+
+	phaseRetrieve = "retrieve"
 )
 
 // callSpan is a call to a provider.

@@ -24,7 +24,9 @@ type Model struct {
 	Rollout     Rollout        `yaml:"rollout,omitempty"`
 	Quality     float64        `yaml:"quality,omitempty" jsonschema:"minimum=0" jsonschema_description:"for pick: best; a target may have its own"`
 	Continue    bool           `yaml:"continue,omitempty" jsonschema_description:"a stream of plain text that breaks off is gone on with by the next target, and says so; default false"`
+	Cache       Cache          `yaml:"cache,omitempty"`
 	Prompt      prompt.Use     `yaml:"prompt,omitempty" jsonschema_description:"a template that is put in front of every request"`
+	RAG         RAG            `yaml:"rag,omitempty" jsonschema_description:"passages of documents that are put in front of a request, where they help"`
 	Timeout     Timeout        `yaml:"timeout,omitempty"`
 	AnswerModel string         `yaml:"answer_model,omitempty" jsonschema:"enum=served,enum=asked" jsonschema_description:"the model that answers name: the one that served (default) or the one the client asked for"`
 }

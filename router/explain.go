@@ -46,7 +46,8 @@ type ExplainedRoute struct {
 	Model    string            `json:"model"`
 	Fallback bool              `json:"fallback"`
 	Pick     string            `json:"pick"`
-	Targets  []ExplainedTarget `json:"targets"` // in the order of the configuration
+	Cache    string            `json:"cache,omitempty"` // for how long answers are kept, and given again
+	Targets  []ExplainedTarget `json:"targets"`         // in the order of the configuration
 	Attempts int               `json:"attempts"`
 	Backoff  string            `json:"backoff,omitempty"`
 	Retries  int64             `json:"retries_left"`      // of the budget that all requests share

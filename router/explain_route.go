@@ -10,6 +10,9 @@ import (
 // explain tells what the route's targets have to do with a request.
 func (r *Route) explain(q *Query, fallback bool, now time.Time) ExplainedRoute {
 	e := ExplainedRoute{Model: r.Name, Fallback: fallback, Pick: r.pick, Attempts: max(r.retry.Attempts, 1), Retries: r.repeats.saved.Load() / whole}
+	if r.cached > 0 {
+		e.Cache = r.cached.String()
+	}
 	if e.Attempts > 1 {
 		e.Backoff = r.retry.Backoff.From.String() + ".." + r.retry.Backoff.To.String()
 	}

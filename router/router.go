@@ -48,6 +48,7 @@ type Route struct {
 	dice     *rand.Rand // of a Simulation; nil: everybody's
 	needs    Needs      // of Do
 	turns    *turns     // nil: none
+	cached   time.Duration
 }
 
 // Target is one provider's model on a route.
@@ -267,6 +268,9 @@ func (m *Model) check(at string) (errs []error) {
 	if m.Pick != "" && !slices.Contains(picks, m.Pick) {
 		errs = append(errs, fmt.Errorf("%s.pick: unknown way %q (have: %s)", at, m.Pick, strings.Join(picks, ", ")))
 	}
+	if err := m.Cache.check(); err != nil {
+		errs = append(errs, fmt.Errorf("%s.cache.%w", at, err))
+	}
 	errs = append(errs, m.Retry.check(at+".retry")...)
 	errs = append(errs, m.Rollout.check(at+".rollout")...)
 	return append(errs, m.Breaker.check(at+".breaker")...)
@@ -297,7 +301,7 @@ func (b *Breaker) fill() {
 
 // finish makes a route of its entry, once it has its targets.
 func (r *Route) finish(m *Model) {
-	r.hedge, r.onward = newHedge(m.Hedge), m.Continue
+	r.hedge, r.onward, r.cached = newHedge(m.Hedge), m.Continue, m.Cache.Exact
 	r.retry, r.repeats = m.Retry, newAllowance(m.Retry.Budget)
 	r.pick, r.picker, r.needs = m.Pick, pickers[m.Pick].pick, pickers[m.Pick].needs
 	if r.hedge != nil && r.hedge.cfg.After.Percentile > 0 {

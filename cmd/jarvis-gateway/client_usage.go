@@ -20,7 +20,7 @@ func usageCommand() *cobra.Command {
 	a := &usageAsk{}
 	c := &cobra.Command{
 		Use: "usage", Short: "Print what was used and what it cost: by tenant, model, day and much else", Args: cobra.NoArgs,
-		Long: "Print what was used and what it cost.\n\n--by takes arm, asked, cache, code, endpoint, key, model, outcome, prompt, provider, region, replica, rollout, scene,\n" +
+		Long: "Print what was used and what it cost.\n\n--by takes arm, asked, cache, code, corpus, endpoint, flow, key, model, outcome, prompt, provider, region, replica, rollout, scene,\n" +
 			"served, tag, team, tenant, user, and one of minute, hour, day, week and month. --where takes the same, without times.\n" + usageTimes + "\n\n" + talks,
 		Example: "  jarvis-gateway usage --by tenant,model --since 7d\n  jarvis-gateway usage --by day --since month --where scene=batch --format csv",
 	}

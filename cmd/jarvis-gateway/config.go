@@ -11,6 +11,7 @@ import (
 	"time"
 	_ "time/tzdata" // for images that hold nothing but the gateway
 
+	"jarvis-gateway/flows"
 	"jarvis-gateway/policy"
 	"jarvis-gateway/policy/counter"
 	"jarvis-gateway/proxy"
@@ -20,6 +21,7 @@ import (
 	"jarvis-gateway/proxy/trace"
 	"jarvis-gateway/proxy/usage"
 	"jarvis-gateway/proxy/wire"
+	"jarvis-gateway/ragplug"
 	"jarvis-gateway/router"
 	"jarvis-gateway/router/prompt"
 )
@@ -40,7 +42,10 @@ type Config struct {
 	Prices    usage.Config               `yaml:"prices,omitempty" jsonschema_description:"what tokens cost"`
 	Usage     Usage                      `yaml:"usage,omitempty" jsonschema_description:"records of what every request used and cost, on their way to stores.usage"`
 	Telemetry trace.Config               `yaml:"telemetry,omitempty" jsonschema_description:"what is told to whom watches the gateway: traces by OpenTelemetry, series of metrics"`
+	Cache     proxy.CacheConfig          `yaml:"cache,omitempty" jsonschema_description:"how much is kept of the answers of models that have a cache"`
 	Prompts   prompt.Config              `yaml:"prompts,omitempty" jsonschema_description:"templates that requests and models refer to"`
+	Flows     flows.Config               `yaml:"flows,omitempty" jsonschema_description:"flows of calls that clients ask for as a model, flow/NAME"`
+	Corpora   map[string]ragplug.Config  `yaml:"corpora,omitempty" jsonschema_description:"documents that models may get passages of, by name"`
 }
 
 // part is what an included file may hold.

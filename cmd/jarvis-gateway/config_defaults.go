@@ -16,6 +16,7 @@ import (
 // complete adds what every configuration needs and this one leaves open.
 func (r *reading) complete() {
 	fillZero(&r.Server, proxy.Defaults)
+	fillZero(&r.Cache, proxy.CacheDefaults)
 	e := &environment{lookup: r.lookup, listen: r.Server.Listen, places: r.places}
 	if len(r.Providers) == 0 {
 		providers, models := e.offer()

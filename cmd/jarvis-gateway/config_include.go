@@ -45,6 +45,10 @@ func (r *reading) main() {
 	if r.Prompts.Dir != "" {
 		r.Prompts.Dir = beside(r.path, r.Prompts.Dir)
 	}
+	if r.Flows.Dir != "" {
+		r.Flows.Dir = beside(r.path, r.Flows.Dir)
+	}
+	r.Corpora = corporaBeside(r.path, r.Corpora)
 	r.Include = nil // done: the effective configuration stands alone
 }
 

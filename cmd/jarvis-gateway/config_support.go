@@ -14,11 +14,12 @@ var unsupported = []struct {
 	serves  []string
 	refuses []string
 }{
-	{at: "", keys: words("flows corpora")},
+	{at: "flows", keys: words("workers")},
+	{at: "corpora.*", keys: words("embed hybrid")},
+	{at: "models.*.rag", keys: words("rerank")},
 	{at: "stores", keys: words("vectors"), serves: words("embedded")},
 	{at: "stores.on_error", keys: words("vectors")},
-	{at: "models.*", keys: words("cache rag")},
-	{at: "tenants.*", keys: words("models[]"), refuses: words("flow/*")},
+	{at: "models.*.cache", keys: words("semantic")},
 }
 
 func words(s string) []string { return strings.Fields(s) }

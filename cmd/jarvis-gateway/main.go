@@ -35,7 +35,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		PersistentPreRun:  func(*cobra.Command, []string) { called = true },
 	}
-	root.AddCommand(serveCommand(), checkCommand(), schemaCommand(), tenantCommand(), keyCommand(), auditCommand(), configCommand(), targetCommand(), poolCommand(), rolloutCommand(), routeCommand(), pricesCommand(), usageCommand(), versionCommand())
+	root.AddCommand(serveCommand(), checkCommand(), schemaCommand(), tenantCommand(), keyCommand(), auditCommand(), configCommand(), targetCommand(), poolCommand(), rolloutCommand(), routeCommand(), pricesCommand(), cacheCommand(), ragCommand(), flowCommand(), usageCommand(), versionCommand())
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -206,6 +206,8 @@ func offline(path string, now func() time.Time) (g *proxy.Gateway, end func(), e
 	}
 	g = proxy.NewGateway(p.gate, p.router, p.clients, p.prices)
 	g.Prompts = p.prompts
+	g.Flows = p.flows
+	g.Retrieval = p.retrieval
 	return g, end, nil
 }
 
@@ -223,6 +225,9 @@ func printExplanation(out io.Writer, e gjson.Result) error {
 		if err := table(out, "KIND WAY TAKEN WHY", rows); err != nil {
 			return err
 		}
+	}
+	if err := printRetrieved(out, e.Get("retrieved")); err != nil {
+		return err
 	}
 	if err := printAdmission(out, e); err != nil {
 		return err
@@ -273,6 +278,9 @@ func printExplainedRoute(out io.Writer, r gjson.Result, stopped bool) error {
 		what = "\nIf it came so far, it would be served by "
 	}
 	fmt.Fprintf(out, "%s%s, pick: %s%s:\n", what, oneLine(r.Get("model").String()), r.Get("pick").String(), moreAttempts(r))
+	if kept := r.Get("cache").String(); kept != "" && !r.Get("fallback").Bool() {
+		fmt.Fprintf(out, "unless the cache has the answer, which it keeps for %s\n", kept)
+	}
 	if why := r.Get("refused").String(); why != "" {
 		fmt.Fprintf(out, "not now: %s\n", why)
 	}
@@ -293,8 +301,11 @@ func printExplainedRoute(out io.Writer, r gjson.Result, stopped bool) error {
 }
 
 func moreAttempts(r gjson.Result) (text string) {
+	if kept := r.Get("cache").String(); kept != "" {
+		text = ", or from the cache, which keeps answers for " + kept
+	}
 	if n := r.Get("attempts").Int(); n > 1 {
-		text = fmt.Sprintf(", up to %d times each after %s (%d retries left)", n, r.Get("backoff").String(), r.Get("retries_left").Int())
+		text += fmt.Sprintf(", up to %d times each after %s (%d retries left)", n, r.Get("backoff").String(), r.Get("retries_left").Int())
 	}
 	switch after := r.Get("hedge_after").String(); {
 	case after == "":

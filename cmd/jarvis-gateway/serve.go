@@ -16,14 +16,17 @@ import (
 	"sync"
 	"time"
 
+	"jarvis-gateway/flows"
 	"jarvis-gateway/policy"
 	"jarvis-gateway/policy/counter"
 	"jarvis-gateway/proxy"
 	"jarvis-gateway/proxy/admin"
+	"jarvis-gateway/proxy/cache"
 	"jarvis-gateway/proxy/provider"
 	"jarvis-gateway/proxy/state"
 	"jarvis-gateway/proxy/trace"
 	"jarvis-gateway/proxy/usage"
+	"jarvis-gateway/ragplug"
 	"jarvis-gateway/router"
 )
 
@@ -34,6 +37,10 @@ type parts struct {
 	gate    *policy.Gate
 	prices  *usage.Prices
 	prompts *proxy.Prompts
+	flows   *flows.Library
+
+	corpora   map[string]*ragplug.Corpus
+	retrieval *proxy.Retrieval
 }
 
 // build makes the parts of a config, with what can go on from prev, which may be nil: connections, and what is known of
@@ -45,21 +52,23 @@ func build(c *Config, prev *parts, setup policy.Setup, told router.Setup) (*part
 		prev = &parts{}
 	}
 	var p parts
-	var errs [6]error
+	var errs [8]error
 	providers := slices.Sorted(maps.Keys(c.Providers))
 	p.clients, errs[0] = provider.New(c.Providers, prev.clients)
 	told.Models, told.Providers, told.Pools = c.Models, providers, p.pools()
 	told.Places = func(provider string) bool { return p.gate.Bulkhead(provider).Full() }
 	p.router, errs[1] = router.New(told, prev.router)
 	p.prices, errs[2] = usage.New(c.Prices)
-	errs[3] = errors.Join(c.Server.Check(), c.Telemetry.Check())
+	errs[3] = errors.Join(c.Server.Check(), c.Telemetry.Check(), c.Cache.Check())
 	p.prompts, errs[5] = proxy.NewPrompts(c.Prompts, c.Models)
+	p.flows, errs[7] = proxy.NewFlows(c.Flows, slices.Sorted(maps.Keys(c.Models)), p.router, providers)
+	errs[6] = p.index(c, prev, setup.Counters != nil)
 	if errors.Join(errs[:]...) != nil {
 		setup.Counters = nil // a config that is refused must change no limit in force
 	}
 	setup.Tenants, setup.Roles, setup.JWT, setup.Limits, setup.Alerts = c.Tenants, c.Roles, c.Auth.JWT, c.Limits, c.Alerts
 	setup.Rooms = rooms(c.Providers)
-	setup.Names = policy.Names{Models: slices.Sorted(maps.Keys(c.Models)), Providers: providers}
+	setup.Names = policy.Names{Models: slices.Sorted(maps.Keys(c.Models)), Providers: providers, Flows: flowNames(p.flows, errs[7])}
 	p.gate, errs[4] = policy.New(setup, prev.gate)
 	if err := errors.Join(errs[:]...); err != nil {
 		p.retire(prev)
@@ -98,6 +107,7 @@ type live struct {
 
 	state     *state.Store
 	counters  *counter.Counters
+	cache     *cache.Cache
 	records   *records
 	spans     *trace.Exporter
 	directory *directory
@@ -160,6 +170,9 @@ func (s *live) open(ctx context.Context) (err error) {
 	if s.counters, err = s.openCounters(); err != nil {
 		return fmt.Errorf("stores.counters: %w", err)
 	}
+	if s.cache, err = cache.Open(cache.Options{Memory: int64(s.conf.Cache.Memory), Entry: int64(s.conf.Cache.Entry), URL: s.conf.Stores.Counters}); err != nil {
+		return fmt.Errorf("stores.counters: %w", err)
+	}
 	if err = s.openPinned(ctx); err != nil {
 		return fmt.Errorf("stores.state: %w", err)
 	}
@@ -210,7 +223,7 @@ func (s *live) close() error {
 	if s.parts != nil {
 		s.parts.retire(&parts{})
 	}
-	errs = append(errs, s.records.close(ctx))
+	errs = append(errs, s.records.close(ctx), s.cache.Close())
 	if s.counters != nil {
 		errs = append(errs, s.counters.Close())
 	}
@@ -297,7 +310,12 @@ func (s *live) gateway() *proxy.Gateway {
 	proxy.BoundTenants(s.conf.Telemetry.Tenants)
 	g := proxy.NewGateway(s.parts.gate, s.parts.router, s.parts.clients, s.parts.prices)
 	g.Prompts = s.parts.prompts
+	g.Flows = s.parts.flows
+	g.Retrieval = s.parts.retrieval
+	g.Retrieval.Begin()
 	g.Tracer = s.spans.Tracer(s.conf.Telemetry)
+	s.cache.Resize(int64(s.conf.Cache.Memory), int64(s.conf.Cache.Entry))
+	g.Cache = s.cache
 	return g
 }
 

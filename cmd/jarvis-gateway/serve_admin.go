@@ -34,6 +34,7 @@ func (s *live) admin() *admin.Server {
 		Reload:  func(by string) error { return unplaced(s.again(by)) },
 		InForce: s.inForce, Rollback: s.rollback, Unpin: s.unpin,
 		Prices: s.proxy.Quotes,
+		Purge:  s.purge,
 		Usage:  s.records.store,
 	})
 }

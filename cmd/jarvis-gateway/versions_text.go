@@ -164,6 +164,10 @@ func (s *source) restore(v state.Version, now *loaded, secrets map[string]string
 	if r.Prompts.Dir != "" {
 		r.Prompts.Dir = beside(s.path, r.Prompts.Dir)
 	}
+	if r.Flows.Dir != "" {
+		r.Flows.Dir = beside(s.path, r.Flows.Dir)
+	}
+	r.Corpora = corporaBeside(s.path, r.Corpora)
 	r.Include = nil
 	return r.finish()
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"jarvis-gateway/flows"
 	"jarvis-gateway/router/prompt"
 )
 
@@ -135,6 +136,10 @@ func (w *watcher) look() content {
 		if dir := w.source.rough().Prompts.Dir; dir != "" {
 			w.followTree(beside(w.source.path, dir))
 		}
+		if dir := w.source.rough().Flows.Dir; dir != "" {
+			w.follow(filepath.Join(beside(w.source.path, dir), "*"))
+		}
+		w.followCorpora()
 	}
 	return w.source.digest()
 }
@@ -179,7 +184,10 @@ func (s *source) included() []string {
 	if rough.Prompts.Dir != "" {
 		files = append(files, prompt.Files(beside(s.path, rough.Prompts.Dir))...)
 	}
-	return files
+	if rough.Flows.Dir != "" {
+		files = append(files, flows.Files(beside(s.path, rough.Flows.Dir))...)
+	}
+	return append(files, documentFiles(s.path, rough.Corpora)...)
 }
 
 // followPattern watches every folder in which a match may appear.

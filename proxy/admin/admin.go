@@ -59,6 +59,10 @@ type Setup struct {
 	// Prices are those of the targets behind the models named, or of all targets, and their version.
 	Prices func(models []string) (version string, list []usage.Quote)
 
+	// Purge has the cached answers of a tenant and a model, "" for all, be forgotten. n are those that this process had; everywhere:
+	// whoever shares the cache knows.
+	Purge func(tenant, model string) (n int, everywhere bool)
+
 	Usage *store.Store // nil: none is kept
 }
 

@@ -92,6 +92,7 @@ func TestWalk(t *testing.T) {
 	s.must("POST", "/pools/undrain", `{"provider":"gpu","replica":"http://10.0.0.1:8000"}`)
 	s.must("GET", "/pools", "")
 	s.must("GET", "/prices?model=gpt-4o", "")
+	s.must("DELETE", "/cache?model=chat&tenant=acme", "")
 	for _, path := range []string{"/usage?by=model", "/usage/forecast?where.tenant=acme", "/usage/anomalies?unit=hour", "/usage/requests"} {
 		s.must("GET", path, "")
 	}

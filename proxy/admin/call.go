@@ -63,6 +63,7 @@ func (s *Server) routes() []route {
 		{method: "POST", path: "/rollouts/set", owner: true, do: setRollout},
 		{method: "POST", path: "/route/explain", owner: true, do: explainRoute},
 		{method: "GET", path: "/prices", owner: true, do: listPrices},
+		{method: "DELETE", path: "/cache", owner: true, do: purgeCache},
 		{method: "GET", path: "/usage", do: showUsage},
 		{method: "GET", path: "/usage/forecast", do: forecastUsage},
 		{method: "GET", path: "/usage/anomalies", do: findAnomalies},

@@ -9,6 +9,7 @@ import (
 
 	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy/wire"
+	"jarvis-gateway/ragplug"
 	"jarvis-gateway/router"
 )
 
@@ -30,6 +31,7 @@ type Explained struct {
 	router.Explanation
 	Admission policy.Preview   `json:"admission"`
 	Guards    []policy.Finding `json:"guards"` // those that look at requests
+	Retrieved *ragplug.Preview `json:"retrieved,omitempty"`
 }
 
 // explanation is the answer.

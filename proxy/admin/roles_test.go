@@ -43,6 +43,7 @@ GET /rollouts                                 Y           n            n        
 POST /rollouts/set                            Y           n            n         n        n      n       n      -
 POST /route/explain                           Y           n            n         n        n      n       n      -
 GET /prices                                   Y           n            n         n        n      n       n      -
+DELETE /cache                                 Y           n            n         n        n      n       n      -
 GET /usage                                    Y           y            y         y        y      y       y      -
 GET /usage/forecast                           Y           y            y         y        y      y       y      -
 GET /usage/anomalies                          Y           y            y         y        y      y       y      -

@@ -121,6 +121,7 @@ func newStage(t testing.TB, change ...func(*Setup)) *stage {
 		}
 		return prices.Version(), list
 	}
+	s.setup.Purge = func(tenant, _ string) (int, bool) { return 3, tenant != "" }
 	s.setup.Explain = func(q Question) (Explained, error) { return explained(routes, q) }
 	pool := router.NewPool(router.PoolConfig{}, time.Now())
 	if err := pool.Set(time.Now(), []string{"http://10.0.0.1:8000", "http://10.0.0.2:8000"}); err != nil {

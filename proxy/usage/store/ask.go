@@ -43,7 +43,7 @@ type Question struct {
 var askColumns = map[string]string{
 	"tenant": "r.tenant", "team": "r.team", "key": "r.key", "user": "r.user", "scene": "r.scene", "tag": "", "model": "r.model", "asked": "r.asked",
 	"provider": "r.provider", "served": "r.served", "replica": "r.replica", "region": "r.region", "endpoint": "r.endpoint", "outcome": "r.outcome",
-	"code": "r.code", "cache": "r.cache", "prompt": "r.prompt", "rollout": "r.rollout", "arm": "r.arm",
+	"code": "r.code", "cache": "r.cache", "prompt": "r.prompt", "corpus": "r.corpus", "flow": "r.flow", "rollout": "r.rollout", "arm": "r.arm",
 }
 
 // tagGroup is the one group that a request may be in more than once.

@@ -254,7 +254,7 @@ func valuesOf(r *usage.Record, name string) []string {
 	}
 	return []string{map[string]string{"tenant": r.Tenant, "team": r.Team, "key": r.Key, "user": r.User, "scene": r.Scene, "model": r.Model, "asked": r.Asked,
 		"provider": r.Provider, "served": r.Served, "replica": r.Replica, "region": r.Region, "endpoint": r.Endpoint, "outcome": r.Outcome, "code": r.Code,
-		"cache": r.Cache, "prompt": r.Prompt, "rollout": r.Rollout, "arm": r.Arm}[name]}
+		"cache": r.Cache, "prompt": r.Prompt, "corpus": r.Corpus, "flow": r.Flow, "rollout": r.Rollout, "arm": r.Arm}[name]}
 }
 
 // period is the calendar's, by the clock of the zone.

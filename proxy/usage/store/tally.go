@@ -47,7 +47,7 @@ type together struct {
 // What a question may name of callers and ways, in the order in which it is read.
 var (
 	callerNames = callerColumns
-	wayNames    = []string{"endpoint", "model", "provider", "served", "replica", "region", "outcome", "code", "cache", "prompt", "rollout", "arm"}
+	wayNames    = []string{"endpoint", "model", "provider", "served", "replica", "region", "outcome", "code", "cache", "prompt", "corpus", "flow", "rollout", "arm"}
 )
 
 // The columns of a record as a tally reads them. Those from tallyUser on are only read where they are needed.
