@@ -46,6 +46,9 @@ func newSpent(t *testing.T) *spent {
 	var opinions []*usage.Feedback
 	for i := range 4000 {
 		record := s.record(r, i)
+		if i%8 > 0 && i%8 < 4 {
+			callOf(s.records[i-i%8], record, i%8)
+		}
 		s.records = append(s.records, record)
 		if i%9 == 0 {
 			opinions = append(opinions, &usage.Feedback{UID: usage.NewUID(record.Time), Time: record.Time, Request: record.ID, Of: record.UID, Tenant: record.Tenant,
@@ -66,20 +69,42 @@ func (s *spent) record(r *rand.Rand, i int) *usage.Record {
 	}
 	used := usage.Usage{Prompt: r.Int64N(4000), Completion: r.Int64N(900)}
 	used.CachedPrompt = used.Prompt / 3
-	return &usage.Record{
+	record := &usage.Record{
 		UID: usage.NewUID(at), Time: at, ID: fmt.Sprint("req_", i), Tenant: pick("acme", "o'hara"), Team: pick("", "search"), Key: pick("main", "batch"), User: pick("", "ann", "bob"),
 		Scene: pick("", "chat", "mail"), Endpoint: "chat", Model: pick("chat", "small"), Provider: pick("openai", "gpu"), Served: "m", Cache: pick("", "", "miss", "exact"), Prompt: pick("", "support@1.0.0"),
-		Usage: used, Cost: wire.Money(r.Int64N(20_000_000)), Saved: wire.Money(r.Int64N(1000)), First: time.Duration(1+r.Int64N(900)) * time.Millisecond,
+		Corpus: pick("", "", "handbook@3f9a2c1d", "faq@0a1b2c3d"), Usage: used, Cost: wire.Money(r.Int64N(20_000_000)), First: time.Duration(1+r.Int64N(900)) * time.Millisecond,
 		Total: time.Duration(1+r.Int64N(9000)) * time.Millisecond, Status: 200, Outcome: pick("ok", "ok", "ok", "timeout", "client_gone"), Finish: "stop",
 		Attempts: []usage.Attempt{{Model: "chat", Provider: "openai", Result: "ok", Usage: used}},
 	}
+	if record.Cache == "exact" {
+		servedByNobody(record)
+		record.Saved = wire.Money(1 + r.Int64N(20_000_000))
+	}
+	if i%8 == 0 {
+		record.Flow, record.Cache, record.Corpus = pick("triage@1.0.0", "triage@1.1.0", "digest@2.0.0"), "", ""
+		record.Model, record.Saved = "flow/"+strings.Split(record.Flow, "@")[0], 0
+		servedByNobody(record)
+	}
+	return record
+}
+
+// servedByNobody has a record be that of a request for which no provider was asked.
+func servedByNobody(r *usage.Record) {
+	r.Provider, r.Usage, r.Cost, r.Attempts = "", usage.Usage{}, 0, nil
+}
+
+// callOf has a record be that of a call that a flow's run made.
+func callOf(run, r *usage.Record, n int) {
+	r.Flow, r.Tenant, r.Team, r.Key, r.User, r.Scene = run.Flow, run.Tenant, run.Team, run.Key, run.User, run.Scene
+	r.Time = run.Time.Add(time.Duration(n) * time.Millisecond)
+	r.ID = run.ID + []string{"", ".sort", ".parts.0", ".parts.1"}[n]
 }
 
 // Every question that dashboards put to ClickHouse has an answer, whether all is chosen or one, and what they say of money is what
 // the records, and the usage API, say.
 func TestDashboardsOnClickHouse(t *testing.T) {
 	s := newSpent(t)
-	all, acme := s.filler(map[string]string{}), s.filler(map[string]string{"tenant": "acme", "model": "chat", "provider": "openai"})
+	all, acme := s.filler(map[string]string{}), s.filler(map[string]string{"tenant": "acme", "model": "chat", "provider": "openai", "corpus": "handbook", "flow": "triage"})
 	n := 0
 	for _, b := range boards(t) {
 		for _, p := range b.Panels {
@@ -123,6 +148,7 @@ func TestDashboardsOnClickHouse(t *testing.T) {
 	if err != nil || answer.Total.Cost != cost {
 		t.Errorf("the API says %v, not %v: %v", answer, cost, err)
 	}
+	s.sameOfFeatures(t, all, acme)
 	for name, where := range map[string]map[string][]string{"": nil, "acme": {"tenant": {"acme"}, "model": {"chat"}}} {
 		f, err := s.Forecast(t.Context(), store.Question{Until: time.Now(), Where: where})
 		if err != nil || len(f) != 1 {
@@ -139,12 +165,55 @@ func TestDashboardsOnClickHouse(t *testing.T) {
 	}
 }
 
-// sqlOf is what a panel asks.
+// sameOfFeatures compares what dashboards say of the cache, corpora and flows with the records.
+func (s *spent) sameOfFeatures(t *testing.T, all, chosen func(string) string) {
+	t.Helper()
+	var saved, ofChat, ofTenant, informed, flowed wire.Money
+	var runs, calls, steps, parts float64
+	for _, r := range s.records {
+		saved += r.Saved
+		if r.Model == "chat" {
+			ofChat += r.Saved // though it has no provider
+		}
+		if r.Tenant == "acme" {
+			ofTenant += r.Saved
+		}
+		if r.Model == "chat" && strings.HasPrefix(r.Corpus, "handbook@") {
+			informed += r.Cost
+		}
+		if strings.HasPrefix(r.Flow, "triage@") {
+			flowed += r.Cost
+			if strings.HasPrefix(r.Model, "flow/") {
+				runs++
+			} else {
+				calls++
+			}
+		}
+	}
+	near(t, "what the cache saved", s.number(t, all(sqlOf(t, "cache.json", "Saved"))), float64(saved)/1e9)
+	near(t, "what it saved of one model", s.number(t, chosen(sqlOf(t, "cache.json", "Saved"))), float64(ofChat)/1e9)
+	near(t, "what it saved for one tenant", s.number(t, chosen(sqlOf(t, "tenant.json", "Saved"))), float64(ofTenant)/1e9)
+	near(t, "the cost of requests with passages", s.number(t, chosen(sqlOf(t, "rag.json", "Cost"))), float64(informed)/1e9)
+	near(t, "the cost of a run", s.number(t, chosen(sqlOf(t, "flows.json", "Cost of one run"))), float64(flowed)/1e9/runs)
+	near(t, "the calls of a run", s.number(t, chosen(sqlOf(t, "flows.json", "Calls of one run"))), calls/runs)
+	for _, row := range s.query(t, "steps", chosen(sqlOf(t, "flows.json", "Steps"))) {
+		if steps += row["calls"].(float64); row["step"] == "parts" {
+			parts += row["calls"].(float64)
+		}
+	}
+	near(t, "the calls of all steps", steps, calls)
+	near(t, "the calls for each item", parts, calls*2/3)
+	if rows := s.query(t, "runs", chosen(sqlOf(t, "flows.json", "Runs"))); len(rows) == 0 || slices.ContainsFunc(rows, func(row map[string]any) bool { return row["calls"] != 3.0 }) {
+		t.Errorf("runs have made 3 calls each, but are shown as %v", rows)
+	}
+}
+
+// sqlOf is what a panel asks ClickHouse.
 func sqlOf(t *testing.T, file, title string) string {
 	t.Helper()
 	for _, b := range boards(t) {
 		for _, p := range b.Panels {
-			if b.file == file && p.Title == title {
+			if b.file == file && p.Title == title && len(p.Targets) > 0 && p.Targets[0].RawSQL != "" {
 				return p.Targets[0].RawSQL
 			}
 		}
@@ -217,7 +286,7 @@ func (s *spent) filler(chosen map[string]string) func(string) string {
 		return "'" + strings.ReplaceAll(value, "'", `\'`) + "'"
 	}
 	values := regexp.MustCompile(`\$\{(\w+):singlequote\}`)
-	interval := regexp.MustCompile(`\$__timeInterval\((\w+)\)`)
+	interval := regexp.MustCompile(`\$__timeInterval\(([\w.]+)\)`)
 	unix := func(t time.Time) string { return "toDateTime(" + strconv.FormatInt(t.Unix(), 10) + ")" }
 	return func(sql string) string {
 		sql = conditional.ReplaceAllStringFunc(sql, func(m string) string {

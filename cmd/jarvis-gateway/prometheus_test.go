@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net/http"
@@ -126,10 +127,35 @@ models:
   lost: {targets: [{provider: sick, model: gpt-4o-mini}], fallback: [chat]}
   keyed: {targets: [{provider: refusing, model: gpt-4o}, {provider: up, model: gpt-4o}]}
   own: {targets: [{provider: gpu, model: fake}]}
+  kept: {targets: [{provider: up, model: gpt-4o}], cache: {exact: 10m}}
+  told: {targets: [{provider: up, model: gpt-4o}], rag: {corpus: handbook, top_k: 3}}
+  sad: {targets: [{provider: sick, model: gpt-4o-mini}]}
+corpora: {handbook: {files: [leave.md, expenses.md]}}
+flows: {dir: "${FLOWS}"}
 tenants:
   watched: {limits: {spend: $100/month}, keys: [{name: main, key: jv-watched-0123456789abcdef}]}
   few: {limits: {requests: 2/d}, keys: [{name: main, key: jv-few-0123456789abcdef}]}
   patient: {limits: {concurrency: 1, on_exceed: queue}, keys: [{name: main, key: jv-patient-0123456789abcdef}]}
+`
+
+// scrapedFlow has steps that go well, fail, and are skipped.
+const scrapedFlow = `
+name: triage
+version: 1.0.0
+steps:
+  - {id: sort, ask: {model: chat, user: "{{ input }}", max_tokens: 9}}
+  - {id: hope, ask: {model: sad, user: "{{ input }}"}, on_error: continue}
+  - {id: never, if: "false", ask: {model: chat, user: "{{ input }}"}}
+  - {id: parts, each: {of: '["a", "b"]', as: part, parallel: 2, ask: {model: kept, user: "{{ part }}", max_tokens: 9}}}
+output: "{{ steps.sort.text }}"
+`
+
+// lostFlow fails.
+const lostFlow = `
+name: lost
+version: 2.0.0
+steps: [{id: ask, ask: {model: sad, user: "{{ input }}"}}]
+output: "{{ steps.ask.text }}"
 `
 
 // scraped is a gateway that a Prometheus looks at, and what is behind it.
@@ -155,22 +181,39 @@ func newScraped(t *testing.T) *scraped {
 	gpus := replicas(t, 2, fakellm.Options{Quiet: true, Default: fakellm.Plan{EventDelay: 5 * time.Millisecond}})
 	collector := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(collector.Close)
-	config := strings.NewReplacer("${OTLP}", collector.URL, "${UP}", servers[0].URL(), "${SICK}", servers[1].URL(), "${GPU}", gpus[0].URL(), "${GPU2}", gpus[1].URL()).Replace(scrapedConfig)
-	return &scraped{newProcess(t, bin, config), servers[0]}
+	config := strings.NewReplacer("${OTLP}", collector.URL, "${UP}", servers[0].URL(), "${SICK}", servers[1].URL(), "${GPU}", gpus[0].URL(), "${GPU2}", gpus[1].URL(), "${FLOWS}", flowsIn(t)).Replace(scrapedConfig)
+	return &scraped{newProcess(t, bin, config, "leave.md", "# Leave\n\nYou can carry over five days of leave.\n", "expenses.md", "# Expenses\n\nSend receipts within a month.\n"), servers[0]}
 }
 
-// ask sends traffic of every sort once: what is answered, streamed, refused, waits, fails and is answered by another.
+// flowsIn makes a folder of them.
+func flowsIn(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for name, text := range map[string]string{"triage.yml": scrapedFlow, "lost.yml": lostFlow} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// ask sends traffic of every sort once: what is answered, streamed, refused, waits, fails and is answered by another, or from the
+// cache, with passages, by a flow.
 func (w *scraped) ask(t *testing.T) {
 	t.Helper()
 	client := clients(t)
+	unique := time.Now().String()
 	var wg sync.WaitGroup
 	for _, q := range []question{
 		{key: "watched", model: "chat"}, {key: "watched", model: "chat", stream: true}, {key: "watched", model: "shaky"}, {key: "watched", model: "lost"},
 		{key: "watched", model: "keyed"}, {key: "watched", model: "own", stream: true}, {key: "watched", model: "own"}, {key: "few", model: "chat"},
 		{key: "few", model: "nobody"}, {key: "patient", model: "chat"}, {key: "patient", model: "chat", stream: true}, {key: "unknown", model: "chat"},
 		{key: "watched", model: "own", stream: true, leaveAfter: 2},
+		{key: "watched", model: "kept"}, {key: "watched", model: "kept", text: unique}, {key: "watched", model: "kept", text: unique},
+		{key: "watched", model: "told", text: "How many days of leave can I carry over?"}, {key: "watched", model: "told"},
+		{key: "watched", model: "flow/triage"}, {key: "watched", model: "flow/lost"},
 	} {
-		q.key, q.text, q.most = "jv-"+q.key+"-0123456789abcdef", "What is it?", 9
+		q.key, q.text, q.most = "jv-"+q.key+"-0123456789abcdef", cmp.Or(q.text, "What is it?"), 9
 		wg.Go(func() { q.ask(client, w.at.Load().api) })
 	}
 	wg.Wait()
@@ -194,18 +237,25 @@ func TestPrometheus(t *testing.T) {
 				w.ask(t)
 			}
 			w.sameSums(t, p)
+			ratios(t, p)
+			var names []string
+			if err := p.Get("/api/v1/label/__name__/values", nil, &names); err != nil {
+				t.Fatal(err)
+			}
 			for _, r := range readRules(t, "recording.yml") {
+				namesExist(t, names, r.Record, r.Expr)
 				answers(t, p, "recorded as "+r.Record, r.Expr)
 				answers(t, p, r.Record, r.Record)
 			}
 			for _, r := range readRules(t, "alerts.yml") {
+				namesExist(t, names, r.Alert, r.Expr)
 				if _, err := p.Query(r.Expr); err != nil {
 					t.Errorf("%s: %v", r.Alert, err)
 				}
 			}
 			n := 0
 			for _, b := range boards(t) {
-				n += b.ask(t, p)
+				n += b.ask(t, p, names)
 			}
 			t.Logf("%d expressions of dashboards answered from %s", n, kind.name)
 			native, err := p.Query(`jarvis_request_duration_seconds`)
@@ -290,6 +340,25 @@ func (w *scraped) sameSums(t *testing.T, p *prometheus.Server) {
 	}
 }
 
+// ratios checks how much of the traffic was answered from the cache, got passages, went well.
+func ratios(t *testing.T, p *prometheus.Server) {
+	t.Helper()
+	for expr, want := range map[string]float64{
+		`jarvis:flow_failed:ratio15m{flow="lost"}`:   1,
+		`jarvis:flow_failed:ratio15m{flow="triage"}`: 0,
+		`sum(rate(jarvis_flow_steps_total{step="hope",outcome="failed"}[1m])) / sum(rate(jarvis_flow_steps_total{step="hope"}[1m]))`:    1,
+		`sum(rate(jarvis_flow_steps_total{step="never",outcome="skipped"}[1m])) / sum(rate(jarvis_flow_steps_total{step="never"}[1m]))`: 1,
+		`round(10 * jarvis:rag_found:ratio5m{model="told"})`:                                                                            5,
+	} {
+		if got, err := p.Query(expr); err != nil || len(got) != 1 || got[0].Value != want {
+			t.Errorf("%s is %v, not %v: %v", expr, got, want, err)
+		}
+	}
+	if got, err := p.Query(`jarvis:cache_hits:ratio5m{model="kept"}`); err != nil || len(got) != 1 || got[0].Value < 0.5 || got[0].Value > 0.9 {
+		t.Errorf("of four in five requests the cache should have the answer, but %v: %v", got, err)
+	}
+}
+
 // answers checks that there is a number to see.
 func answers(t *testing.T, p *prometheus.Server, what, expr string) {
 	t.Helper()
@@ -299,15 +368,29 @@ func answers(t *testing.T, p *prometheus.Server, what, expr string) {
 	}
 }
 
-var filled = strings.NewReplacer("$__rate_interval", "1m", "$__range", "5m", "$tenant", ".*", "$model", ".*", "$provider", ".*", "$instance", ".*")
+var ownNames = regexp.MustCompile(`jarvis[_:][a-z0-9_:]+`)
+
+// namesExist checks that there is everything that an expression names: where a part of it may be missing, a wrong name is not seen otherwise.
+func namesExist(t *testing.T, names []string, what, expr string) {
+	t.Helper()
+	for _, name := range ownNames.FindAllString(expr, -1) {
+		if base := strings.TrimSuffix(name, "_bucket"); !slices.Contains(names, base) && !slices.Contains(names, base+"_bucket") {
+			t.Errorf("%s: there is no %s", what, name)
+		}
+	}
+}
+
+var filled = strings.NewReplacer("$__rate_interval", "1m", "$__range", "5m", "$tenant", ".*", "$model", ".*", "$provider", ".*", "$instance", ".*", "$corpus", ".*", "$flow", ".*")
 
 // ask asks everything that a dashboard asks Prometheus, and counts it.
-func (b board) ask(t *testing.T, p *prometheus.Server) (n int) {
+func (b board) ask(t *testing.T, p *prometheus.Server, names []string) (n int) {
 	t.Helper()
 	for _, panel := range b.Panels {
 		for _, q := range panel.Targets {
 			if q.Expr != "" {
-				answers(t, p, fmt.Sprintf("%s, %v, %s", b.file, panel, q.RefID), filled.Replace(q.Expr))
+				what := fmt.Sprintf("%s, %v, %s", b.file, panel, q.RefID)
+				namesExist(t, names, what, q.Expr)
+				answers(t, p, what, filled.Replace(q.Expr))
 				n++
 			}
 		}
