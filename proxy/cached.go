@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -90,7 +91,7 @@ func (x *exchange) board() (*cache.Entry, error) {
 	timer := time.NewTimer(x.boarding())
 	defer timer.Stop()
 	defer func() { x.upstream += time.Since(began) }() // others waited for a provider
-	for {
+	for waits := 1; ; waits++ {
 		f, leads := x.g.Cache.Join(l.key)
 		if leads {
 			l.flight = f
@@ -114,11 +115,14 @@ func (x *exchange) board() (*cache.Entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		if e, alone := f.Answer(); e != nil || alone {
+		if e, alone := f.Answer(); e != nil || alone || waits == mostWaits {
 			return e, nil
 		}
 	}
 }
+
+// mostWaits is for how many others a request waits in turn: where providers fail slowly, it is not the last of a long line.
+const mostWaits = 3
 
 var errBoarding = &wire.Error{Status: 504, Type: wire.TypeServer, Code: "timeout", Message: "The model provider took too long."}
 
@@ -184,6 +188,9 @@ func (x *exchange) cacheKey() cache.Key {
 	for name, member := range x.body.Members() {
 		switch string(name) {
 		case "user", "safety_identifier", "metadata", "prompt_cache_key": // they change no answer
+			if x.ep.kind == wire.Response { // but such answers repeat them
+				q.Bytes(member)
+			}
 		default:
 			q.Bytes(member)
 		}
@@ -254,7 +261,8 @@ func (x *exchange) whole() bool {
 	if x.failure != nil || !x.tally.came || x.tally.later || x.resumed > 0 || x.reply.Status != fasthttp.StatusOK || x.target.Serves() != x.route {
 		return false
 	}
-	if l := x.look; l.tee != nil && !l.tee.ended || l.tee == nil && l.whole == nil {
+	l := x.look
+	if l.tee != nil && !l.tee.ended || l.tee == nil && l.whole == nil {
 		return false
 	}
 	switch x.stopped() {
@@ -263,16 +271,16 @@ func (x *exchange) whole() bool {
 	case "length":
 		return x.call.MaxTokens == 0 && x.call.Meter == nil
 	}
-	return x.ep.kind == wire.Plain
+	return x.ep.kind == wire.Plain && gjson.GetBytes(l.whole, "data.0").Exists() // some servers say 200 and mean an error
 }
 
 // kept is the answer as it is kept, in memory of its own.
 func (x *exchange) kept() *cache.Entry {
 	l, client := x.look, x.g.Providers[x.target.Provider]
 	e := &cache.Entry{TTL: l.ttl, ContentType: string(x.reply.ContentType), Usage: x.tally.answer, Finish: x.stopped(),
-		By: cache.Giver{Provider: x.target.Provider, Kind: client.Kind(), Region: client.Region(), Model: x.served()}}
+		By: cache.Giver{Provider: x.target.Provider, Kind: client.Kind(), Region: client.Region(), Model: strings.Clone(x.served())}}
 	if e.Stream = l.tee != nil; e.Stream {
-		e.Body = l.tee.kept
+		e.Body = bytes.Clone(l.tee.kept) // which has room for more
 	} else {
 		e.Body = bytes.Clone(l.whole)
 	}

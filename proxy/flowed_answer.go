@@ -130,7 +130,7 @@ func (r *flowRun) wanted() bool { return r != nil && r.below.wanted }
 // export gives the calls' spans away.
 func (r *flowRun) export(to *trace.Tracer) {
 	if r != nil {
-		for _, s := range r.below.spans {
+		for _, s := range r.spans {
 			to.Export(s)
 		}
 	}

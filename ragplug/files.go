@@ -30,6 +30,7 @@ type search struct {
 	files   fs.FS
 	found   []file
 	entries int
+	above   []fs.FileInfo // the folders that it is in: a link back to one of them leads to nothing new
 }
 
 // Files lists the files of a corpus, as far as they can be found: those to watch.
@@ -101,6 +102,9 @@ func match(from, pattern string) ([]file, error) {
 	}
 	defer root.Close()
 	s := &search{dir: dir, wants: wants, files: root.FS()}
+	if here, err := root.Stat("."); err == nil {
+		s.above = []fs.FileInfo{here}
+	}
 	if err = s.look(".", 0); err == nil && len(s.found) == 0 {
 		err = fmt.Errorf("no .md or .txt file matches %s", pattern)
 	}
@@ -161,9 +165,14 @@ func (s *search) entry(name string, depth int) error {
 	case err != nil:
 		return fmt.Errorf("%s: %w", s.shown(name), reason(err))
 	case what.IsDir():
-		if leads(s.wants, strings.Split(name, "/")) {
-			return s.look(name, depth+1)
+		again := slices.ContainsFunc(s.above, func(f fs.FileInfo) bool { return os.SameFile(f, what) })
+		if again || !leads(s.wants, strings.Split(name, "/")) {
+			return nil
 		}
+		s.above = append(s.above, what)
+		err = s.look(name, depth+1)
+		s.above = s.above[:len(s.above)-1]
+		return err
 	case !wanted:
 	case !what.Mode().IsRegular(): // to open a pipe would be to wait for its other end
 		return fmt.Errorf("%s: not a regular file", s.shown(name))

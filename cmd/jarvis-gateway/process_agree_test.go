@@ -42,6 +42,11 @@ models:
   candidate: {targets: [{provider: second, model: candidate-1}]}
   claude: {targets: [{provider: claude, model: claude-1}]}
   lost: {targets: [{provider: first, model: lost-1}], breaker: {off: true}}
+  kept: {targets: [{provider: first, model: kept-1}], breaker: {off: true}, cache: {exact: 1h}}
+  told: {targets: [{provider: second, model: told-1}], rag: {corpus: handbook, top_k: 1}}
+  both: {targets: [{provider: second, model: both-1}], rag: {corpus: expenses, top_k: 1}, cache: {exact: 1h}}
+corpora: {handbook: {files: ["${DIR}/leave.md"]}, expenses: {files: ["${DIR}/expenses.md"]}}
+flows: {dir: "${FLOWS}"}
 tenants:
   acme:
     limits: {spend: $1000/month, tokens: 1000M/month}
@@ -60,6 +65,7 @@ var agreedPrices = map[string]struct {
 	"one-1": {"chat", 1000, 250, 0, 4000}, "two-1": {"chat", 5000, 1250, 0, 20_000}, "next-1": {"next", 700, 70, 0, 2800}, "small-1": {"small", 150, 75, 0, 600},
 	"spare-1": {"spare", 333, 33, 0, 1111}, "tried-1": {"tried", 2000, 500, 0, 8000}, "candidate-1": {"candidate", 900, 90, 0, 3700},
 	"claude-1": {"claude", 3000, 300, 3750, 15_000}, "lost-1": {"lost", 1000, 100, 0, 1000},
+	"kept-1": {"kept", 1700, 170, 0, 6100}, "told-1": {"told", 600, 60, 0, 2300}, "both-1": {"both", 810, 90, 0, 3300},
 }
 
 func agreedPriceFile() string {
@@ -87,7 +93,7 @@ type agreed struct {
 // keptTokens is how much of each prompt Claude writes to its cache.
 const keptTokens = 2
 
-func newAgreed(t *testing.T) *agreed {
+func newAgreed(t *testing.T, store string) *agreed {
 	t.Helper()
 	bin, err := os.Executable()
 	if err != nil {
@@ -122,10 +128,15 @@ func newAgreed(t *testing.T) *agreed {
 		t.Cleanup(s.Close)
 		w.providers = append(w.providers, s)
 	}
-	store := chdb.Start(t)
 	w.board = &spent{url: strings.TrimSuffix(strings.TrimPrefix(store, "clickhouse+"), "/default"), since: w.begun}
-	config := strings.NewReplacer("${STORE}", store, "${FIRST}", w.providers[0].URL(), "${SECOND}", w.providers[1].URL(), "${CLAUDE}", w.providers[2].URL()).Replace(agreedConfig)
-	w.process = newProcess(t, bin, config, "prices.yml", agreedPriceFile())
+	flows := t.TempDir()
+	writeFlow(t, flows, "triage.yml", agreedFlow)
+	writeFlow(t, flows, "strict.yml", agreedStrict)
+	config := strings.NewReplacer("${STORE}", store, "${FIRST}", w.providers[0].URL(), "${SECOND}", w.providers[1].URL(), "${CLAUDE}", w.providers[2].URL(), "${FLOWS}", flows).Replace(agreedConfig)
+	w.process = newProcess(t, bin, config, "prices.yml", agreedPriceFile(), "leave.md", agreedHandbook, "expenses.md", agreedExpenses)
+	if !strings.HasPrefix(store, "clickhouse") {
+		return w
+	}
 	if err := migrateUsage(t.Context(), filepath.Join(w.dir, "jarvis.yml"), false, io.Discard); err != nil {
 		t.Fatal(err)
 	}
@@ -150,6 +161,7 @@ func (w *agreed) traffic(t *testing.T) {
 			}
 		})
 	}
+	wg.Go(func() { w.featured(t) })
 	wg.Wait()
 	for i := range 8 {
 		w.one(client, "few", fmt.Sprint("few-", i), &question{model: "chat", text: "once more"})
@@ -279,7 +291,7 @@ func (w *agreed) rows(t *testing.T, body string) figures {
 }
 
 func TestEveryoneSaysTheSame(t *testing.T) {
-	w := newAgreed(t)
+	w := newAgreed(t, chdb.Start(t))
 	p := prometheus.Start(t, (&scraped{process: w.process}).prometheus(t))
 	w.traffic(t)
 	eventually(t, "all counted and delivered", func() bool {
@@ -320,9 +332,11 @@ func TestEveryoneSaysTheSame(t *testing.T) {
 	w.bills(t)
 	w.accessLines(t)
 	w.budgets(t)
+	w.features(t, askedOf(t, p))
+	w.boards(t)
 	if t.Failed() {
 		return
 	}
-	t.Logf("%d requests, %d tokens and %d nano-dollars of 3 tenants and 8 models are the same in the API, the commands, Prometheus, the dashboards' SQL, with tenants' keys, in the lines and budgets",
-		total.requests, total.prompt+total.completion, total.nano)
+	t.Logf("%d requests, %d tokens and %d nano-dollars of %d tenants and models, cache, corpora and flows are the same in the API, the commands, Prometheus, the dashboards' SQL, with tenants' keys, in the lines and budgets",
+		total.requests, total.prompt+total.completion, total.nano, len(w.ref))
 }

@@ -153,10 +153,22 @@ func (s *source) digest() content {
 	}
 	var all bytes.Buffer
 	for _, file := range append([]string{s.path}, s.included()...) {
-		text, err := os.ReadFile(file)
+		text, err := readBounded(file)
 		fmt.Fprintf(&all, "%s %x %t\n", s.relative(file), sha256.Sum256(text), err == nil) // wherever the files lie
 	}
 	return sha256.Sum256(all.Bytes())
+}
+
+// largestFile is more than any file of a configuration may have.
+const largestFile = 16 << 20
+
+// readBounded reads a file. Of one that is too large to be taken, which a pattern may find, it tells only size and time.
+func readBounded(file string) ([]byte, error) {
+	about, err := os.Stat(file)
+	if err == nil && about.Size() > largestFile {
+		return fmt.Append(nil, about.Size(), about.ModTime().UnixNano()), nil
+	}
+	return os.ReadFile(file)
 }
 
 // rough is the main file, as far as it can be read.

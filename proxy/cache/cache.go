@@ -70,7 +70,14 @@ func (c *Cache) Get(key Key, ttl time.Duration) *Entry {
 		return e
 	}
 	e := c.far.get(&key)
-	if e == nil || !e.fresh(c.now(), ttl) || e.Scope != key.Scope {
+	if e == nil || e.Scope != key.Scope || int64(len(e.Body)) > c.entry.Load() {
+		return nil
+	}
+	now := c.now()
+	if e.Stored.After(now) {
+		e.Stored = now.Truncate(time.Millisecond) // another clock is ahead: it is not kept for longer because of that
+	}
+	if !e.fresh(now, ttl) {
 		return nil
 	}
 	c.memory.put(key, e)

@@ -149,7 +149,7 @@ func TestPurgeReachesRedisLater(t *testing.T) {
 
 // What lies in Redis may be anything.
 func FuzzReadEntry(f *testing.F) {
-	whole, err := (&Entry{Scope: Scope{"a", "b"}, Stored: someDay, TTL: time.Minute, Body: []byte("答")}).append(nil)
+	whole, err := (&Entry{Scope: Scope{"a", "b"}, Stored: someDay, TTL: time.Minute, Body: []byte("答")}).text()
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func FuzzReadEntry(f *testing.F) {
 		if e == nil {
 			return
 		}
-		again, err := e.append(nil)
+		again, err := e.text()
 		if err != nil {
 			t.Skip(err) // times beyond what JSON has
 		}
@@ -198,4 +198,86 @@ func BenchmarkGet(b *testing.B) {
 			b.Fatal("a miss")
 		}
 	}
+}
+
+// What Redis has is not trusted: neither half an entry, nor one that is larger than any may be, nor one that a clock ahead has stored.
+func TestRedisIsNotTrusted(t *testing.T) {
+	s := newStand(t, Options{Memory: 1 << 20, Entry: 1000, URL: startRedis(t)})
+	s.far.begun.Do(func() {}) // by hand
+	s.far.known.Store(true)
+	s.far.short = longest
+	near := s.ask("acme", "chat", "这里的")
+	s.keep(near, "在", time.Hour)
+	entry := func(key Key, size int, stored time.Time) *Entry {
+		return &Entry{Scope: key.Scope, Stored: stored, TTL: time.Hour, Body: make([]byte, size)}
+	}
+	for name, row := range map[string]struct {
+		size  int
+		ahead time.Duration
+		lost  int // bytes at its end
+		more  string
+		has   bool
+	}{
+		"whole":           {size: 1000, has: true},
+		"half":            {size: 1000, lost: 500},
+		"a byte short":    {size: 1000, lost: 1},
+		"a byte too long": {size: 1000, more: "x"},
+		"too large":       {size: 1001},
+		"far too large":   {size: 8 << 20},
+		"of tomorrow":     {size: 10, ahead: 24 * time.Hour, has: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := s.ask("acme", "chat", name)
+			text, err := entry(key, row.size, s.now.Add(row.ahead)).text()
+			if err != nil {
+				t.Fatal(err)
+			}
+			value := string(text[:len(text)-row.lost]) + row.more
+			if err := s.far.client.Set(t.Context(), s.far.name(&key), value, 0).Err(); err != nil {
+				t.Fatal(err)
+			}
+			e := s.Get(key, time.Hour)
+			if (e != nil) != row.has {
+				t.Errorf("the cache has an answer: %t", e != nil)
+			}
+			if e != nil && e.Stored.After(s.now) {
+				t.Errorf("it was stored %v from now", e.Stored.Sub(s.now))
+			}
+			s.wants(near, time.Hour, "在")
+		})
+	}
+}
+
+// What is on its way to Redis is not of what memory holds, and so has a bound of its own.
+func TestQueueIsBounded(t *testing.T) {
+	s := newStand(t, Options{Memory: 64 << 20, Entry: 32 << 20, URL: "redis://127.0.0.1:1"})
+	s.far.begun.Do(func() {}) // nobody takes from it
+	text := string(make([]byte, 1<<20))
+	for i := range 100 {
+		s.keep(s.ask("acme", "chat", strconv.Itoa(i)), text, time.Hour)
+	}
+	if n := len(s.far.queue); n < 10 || n > 16 || s.far.weight.Load() > heavy || s.Stats().Errors["set"] != int64(100-n) {
+		t.Errorf("%d entries are on their way, %d bytes: %+v", n, s.far.weight.Load(), s.Stats())
+	}
+	for len(s.far.queue) > 0 {
+		k := <-s.far.queue
+		s.far.set(&k)
+	}
+	if w := s.far.weight.Load(); w != 0 {
+		t.Errorf("the empty queue has %d bytes", w)
+	}
+	s.keep(s.ask("acme", "chat", "gross"), string(make([]byte, 20<<20)), time.Hour)
+	if len(s.far.queue) != 1 {
+		t.Error("one that is larger than all may be is never shared")
+	}
+}
+
+// An answer that memory has no room for takes nobody's place.
+func TestTooLargeForMemory(t *testing.T) {
+	s := newStand(t, Options{Memory: 4000, Entry: 4000})
+	small, large := s.ask("acme", "chat", "小"), s.ask("acme", "chat", "大")
+	s.keep(small, "在", time.Hour)
+	s.keep(large, string(make([]byte, 4000)), time.Hour)
+	s.wants(small, time.Hour, "在")
+	s.wants(large, time.Hour, "")
 }

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"time"
@@ -47,29 +48,37 @@ func (e *Entry) size() int64 {
 	return int64(n)
 }
 
-// append writes the entry: the length of all but the body, that as JSON, the body.
-func (e *Entry) append(dst []byte) ([]byte, error) {
+// text writes the entry: the lengths of all but the body and of that, the one as JSON, the other.
+func (e *Entry) text() ([]byte, error) {
 	head := *e
 	head.Body = nil
 	b, err := json.Marshal(&head)
 	if err != nil {
 		return nil, err
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(b)))
+	dst := binary.AppendUvarint(binary.AppendUvarint(nil, uint64(len(b))), uint64(len(e.Body)))
 	return append(append(dst, b...), e.Body...), nil
 }
 
-// readEntry reads what append wrote; nil where that is something else. The entry keeps the text.
+// readEntry reads what text wrote; nil where that is something else, or not all of it.
 func readEntry(text []byte) *Entry {
 	n, skip := binary.Uvarint(text)
-	if skip <= 0 || n > uint64(len(text)-skip) {
+	if skip <= 0 {
 		return nil
 	}
-	head, body := text[skip:skip+int(n)], text[skip+int(n):] //nolint:gosec // at most len(text)
+	text = text[skip:]
+	m, skip := binary.Uvarint(text)
+	if skip <= 0 {
+		return nil
+	}
+	if text = text[skip:]; n > uint64(len(text)) || m != uint64(len(text))-n {
+		return nil
+	}
+	head, body := text[:n], text[n:]
 	e := &Entry{}
 	if json.Unmarshal(head, e) != nil || e.TTL <= 0 || e.Stored.IsZero() {
 		return nil
 	}
-	e.Body = body
+	e.Body = bytes.Clone(body) // the rest is not kept with it
 	return e
 }

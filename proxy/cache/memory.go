@@ -31,7 +31,11 @@ func (m *memory) put(key Key, e *Entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if before, ok := m.lru.Peek(key); ok {
+		m.lru.Remove(key)
 		m.bytes -= before.size()
+	}
+	if e.size() > m.most {
+		return // all others would have to go, and then it too
 	}
 	m.lru.Add(key, e)
 	m.bytes += e.size()

@@ -26,6 +26,7 @@ type far struct {
 	rests  atomic.Int64 // unix nanoseconds until which Redis is left alone
 	known  atomic.Bool  // what was purged is: before that nothing of Redis may be used
 	queue  chan kept
+	weight atomic.Int64 // of the queue
 	begun  sync.Once
 	stop   context.CancelFunc
 	done   sync.WaitGroup
@@ -43,6 +44,8 @@ const (
 	resting  = time.Second           // after a failure
 	syncs    = time.Second / 2       // between two looks at what was purged
 	queued   = 256                   // entries on their way to Redis; more are not shared
+	heavy    = 16 << 20              // bytes of these: they are not of what memory holds
+	mostHead = 64 << 10              // bytes of an entry beside its body; a value of more is none of ours
 )
 
 func openFar(c *Cache, o *Options) (*far, error) {
@@ -101,7 +104,7 @@ func (f *far) get(key *Key) *Entry {
 	}
 	ctx, cancel := context.WithTimeout(f.ctx, f.short)
 	defer cancel()
-	text, err := f.client.Get(ctx, f.name(key)).Bytes()
+	text, err := f.client.GetRange(ctx, f.name(key), 0, f.c.entry.Load()+mostHead).Bytes() // of none it is empty
 	if err != nil {
 		f.note(opGet, err)
 		return nil
@@ -109,21 +112,26 @@ func (f *far) get(key *Key) *Entry {
 	return readEntry(text)
 }
 
-// put has an answer be shared, if Redis keeps up.
+// put has an answer be shared, if Redis keeps up. One may be as large as it likes.
 func (f *far) put(key Key, e *Entry) {
-	select {
-	case f.queue <- kept{key, e}:
-	default:
-		f.c.failed[opSet].Add(1)
+	if size := e.size(); f.weight.Add(size) <= max(heavy, size) {
+		select {
+		case f.queue <- kept{key, e}:
+			return
+		default:
+		}
 	}
+	f.weight.Add(-e.size())
+	f.c.failed[opSet].Add(1)
 }
 
 func (f *far) set(k *kept) {
+	defer f.weight.Add(-k.entry.size())
 	left := k.entry.Stored.Add(k.entry.TTL).Sub(f.c.now())
 	if left < time.Millisecond || !f.known.Load() || f.restful() {
 		return
 	}
-	text, err := k.entry.append(nil)
+	text, err := k.entry.text()
 	if err == nil {
 		ctx, cancel := context.WithTimeout(f.ctx, longest)
 		defer cancel()
