@@ -174,6 +174,7 @@ func (x *exchange) cacheKey() cache.Key {
 	for i, t := range x.route.Targets {
 		if meant&(1<<i) != 0 {
 			q.Text(t.Provider)
+			q.Text(x.g.Providers[t.Provider].Place())
 			q.Text(x.modelOf(t))
 		}
 	}
@@ -265,13 +266,20 @@ func (x *exchange) whole() bool {
 	if l.tee != nil && !l.tee.ended || l.tee == nil && l.whole == nil {
 		return false
 	}
+	bounded := x.call.MaxTokens != 0 || x.call.Meter != nil // by limits, and nobody asked for that
 	switch x.stopped() {
 	case "stop", "tool_calls", "content_filter":
-		return true
+		return !bounded || x.lone()
 	case "length":
-		return x.call.MaxTokens == 0 && x.call.Meter == nil
+		return !bounded
 	}
 	return x.ep.kind == wire.Plain && gjson.GetBytes(l.whole, "data.0").Exists() // some servers say 200 and mean an error
+}
+
+// lone tells that one answer was asked for: of several, only how the last one ended is known.
+func (x *exchange) lone() bool {
+	_, n, err := x.body.Cap(x.ep.kind)
+	return err == nil && n <= 1
 }
 
 // kept is the answer as it is kept, in memory of its own.

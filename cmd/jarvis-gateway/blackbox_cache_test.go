@@ -444,9 +444,13 @@ func TestCacheAndReload(t *testing.T) {
 		return s.ask(t, "POST /v1/chat/completions\nCache-Control: no-store\n\n"+body).header.Get("X-Jarvis-Model") == "gpt-4o-mini"
 	})
 	s.post("chat/completions", "", body, isMiss, 1)
+	s.configure(strings.ReplaceAll(text, "//127.0.0.1:", "//localhost:")) // another place under the same name
+	eventually(t, "the provider is elsewhere", func() bool {
+		return s.ask(t, "POST /v1/chat/completions\n\n"+body).header.Get("X-Cache") == isMiss
+	})
 
 	s.at(t, "")
-	for _, row := range []struct{ flags, said string }{{"--model nobody", "0 answers"}, {"--tenant other", "0 answers"}, {"--tenant acme", "2 answers"}, {"", "0 answers"}} {
+	for _, row := range []struct{ flags, said string }{{"--model nobody", "0 answers"}, {"--tenant other", "0 answers"}, {"--tenant acme", "3 answers"}, {"", "0 answers"}} {
 		if out, _ := ran(t, append([]string{"cache", "purge"}, strings.Fields(row.flags)...)...); !strings.HasPrefix(out, row.said) {
 			t.Errorf("%s: %s, want %s", row.flags, out, row.said)
 		}

@@ -305,6 +305,15 @@ func (call *Call) Replica() string {
 	return call.visit.at
 }
 
+// Place tells who is asked, and where: answers of two places may differ. The replicas of a pool are one.
+func (c *Client) Place() string {
+	place := c.cfg.Kind + " " + c.region
+	if c.fleet == nil && c.host != nil && c.host.base != nil {
+		place += " " + c.host.base.Host + c.host.base.Path
+	}
+	return place
+}
+
 // Region is where the provider processes requests, "" where that is not said.
 func (c *Client) Region() string {
 	if c == nil {
