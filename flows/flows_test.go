@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -260,4 +261,42 @@ func FuzzTemplate(f *testing.F) {
 			t.Fatalf("%q became %q", input, read.User)
 		}
 	})
+}
+
+// What is small until it is written out, or read, is refused before that: neither memory nor time goes with it.
+func TestBounds(t *testing.T) {
+	long := strings.Repeat("y", 4000)
+	for name, set := range map[string]string{
+		"a text between":            `join(split(input, ""), "` + long + `")`,
+		"a text between in between": `len(join(split(input, ""), "` + long + `"))`,
+		"one text many times":       `map(take(split(input, ""), 90000), "` + long + `")`,
+	} {
+		flow, err := parse("f.yml", []byte("name: f\nversion: 1.0.0\nsteps: [{id: a, set: '"+set+"'}]\noutput: x\n"), Models{})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err = flow.Run(t.Context(), Input{Text: strings.Repeat("x", 100_000)}, Host{})
+		runtime.ReadMemStats(&after)
+		if err == nil || !strings.Contains(err.Error(), "the text is longer than 1 MiB") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if took := (after.TotalAlloc - before.TotalAlloc) >> 20; took > 64 {
+			t.Errorf("%s took %d MiB", name, took)
+		}
+	}
+	for pattern, fits := range map[string]bool{"^(yes|no)[.!]?$": true, "[0-9]{4}-[0-9]{2}": true, "(.{1,1000}){1}z": false, "a{1000}": false} {
+		_, err := (&scope{}).compile(`input matches "` + pattern + `"`)
+		if (err == nil) != fits || !fits && !strings.Contains(err.Error(), "the pattern is too large") {
+			t.Errorf("%s: %v", pattern, err)
+		}
+	}
+	joined, err := (&scope{}).compile(`join(split(input, ","), "-") + join(["a", "b"])`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := joined.run(map[string]any{"input": "x,y,z"}); got != "x-y-zab" || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"jarvis-gateway/flows"
+	"jarvis-gateway/policy"
 	"jarvis-gateway/proxy/provider"
 	"jarvis-gateway/proxy/trace"
 	"jarvis-gateway/proxy/wire"
@@ -57,7 +58,9 @@ type flowRun struct {
 	below
 	step    trace.SpanID // of the step under way
 	steps   []stepTaken
-	ignored []byte // fields of the request that say nothing to a flow
+	passed  []wire.Field // headers of the request that its calls have, too
+	state   string       // the tracestate that they have
+	ignored []byte       // fields of the request that say nothing to a flow
 }
 
 // stepTaken is a step as its span tells of it.
@@ -77,6 +80,9 @@ func (x *exchange) flow() (named bool, err error) {
 	f := x.g.Flows.Find(strings.TrimPrefix(x.asked, flows.Prefix))
 	if f == nil || !x.caller.Allows(x.asked, false) {
 		return true, modelNotFound(x.asked)
+	}
+	if !x.caller.May(policy.WorkflowExecute) {
+		return true, policy.Denied(x.caller, policy.WorkflowExecute)
 	}
 	if x.ep.kind != wire.Chat {
 		return true, wire.Invalid("model", "The model %s is a flow, which only /v1/chat/completions takes.", x.asked)
@@ -113,16 +119,15 @@ func (r *flowRun) run(in flows.Input) error {
 	x.phase("")
 	ctx, cancel = context.WithTimeout(ctx, r.flow.Timeout)
 	defer cancel()
-	begun := time.Now()
-	done := flowBegan(r.flow)
-	out, err := r.flow.Run(ctx, in, flows.Host{Ask: r.ask, Begin: r.begin})
-	err = r.ended(ctx, r.flow.Timeout, err)
-	done(err, time.Since(begun))
-	if err != nil {
-		return err
+	r.pass()
+	begun, done := time.Now(), flowBegan(r.flow)
+	err = errBug // unless it ends
+	defer func() { done(err, time.Since(begun)) }()
+	out, failure := r.flow.Run(ctx, in, flows.Host{Ask: r.ask, Begin: r.begin})
+	if err = r.ended(ctx, r.flow.Timeout, failure); err == nil {
+		r.answer(out)
 	}
-	r.answer(out)
-	return nil
+	return err
 }
 
 // called is a function that is called by who calls off what it belongs to.

@@ -103,23 +103,34 @@ func (r *flowRun) offWith(ctx context.Context, c *conn) (end func()) {
 	return func() { stop(); late.Stop() }
 }
 
+// pass takes from the client's request what goes on to calls, before there are several at a time: to look into fasthttp's headers
+// changes them.
+func (r *flowRun) pass() {
+	from := &r.x.ctx.Request.Header
+	for _, name := range [...][]byte{headerAuthorization, headerXAPIKey, headerAPIKey, headerMetadata, headerCacheControl} {
+		if v := from.PeekCanonical(name); len(v) > 0 {
+			r.passed = append(r.passed, wire.Field{Name: name, Value: v})
+		}
+	}
+	if t := r.x.trail; t != nil && t.state {
+		r.state = r.x.tracestate()
+	}
+}
+
 // request writes the call as its client would have sent it.
 func (r *flowRun) request(ctx context.Context, req *fasthttp.Request, call flows.Call) error {
 	outer, h := r.x, &req.Header
-	from := &outer.ctx.Request.Header
 	h.SetMethod(fasthttp.MethodPost)
 	req.SetRequestURI("/v1/chat/completions")
 	h.SetContentTypeBytes(typeJSON)
-	for _, name := range [...][]byte{headerAuthorization, headerXAPIKey, headerAPIKey, headerMetadata, headerCacheControl} {
-		if v := from.PeekCanonical(name); len(v) > 0 {
-			h.SetCanonical(name, v)
-		}
+	for _, f := range r.passed {
+		h.SetCanonical(f.Name, f.Value)
 	}
 	h.SetCanonical(headerRequestID, idBelow(outer.id, call))
 	if t := outer.trail; t != nil {
 		h.Set("Traceparent", string(t.AppendParent(make([]byte, 0, trace.ParentSize), r.step)))
 		if t.state {
-			h.Set("Tracestate", outer.tracestate())
+			h.Set("Tracestate", r.state)
 		}
 	}
 	if deadline, ok := ctx.Deadline(); ok {

@@ -643,3 +643,15 @@ func TestFlowsChecked(t *testing.T) {
 		}
 	}
 }
+
+// A role that may chat and no more runs no flow.
+func TestFlowRole(t *testing.T) {
+	o := newOracle(t, echo)
+	config, _ := flowConfig(t, o, "", triageFlow)
+	config += "  chats: {keys: [{name: main, key: jv-chats-0123456789abcdef, role: chatter}]}\nroles: {chatter: {permissions: [chat:create]}}\n"
+	g := start(t, config)
+	a := g.ask(t, flowRequest("triage", "x", "", "Authorization: Bearer jv-chats-0123456789abcdef"))
+	if a.status != 403 || errorCode(a) != "permission_denied" || !strings.Contains(a.body, "workflow:execute") || len(o.saw()) != 0 {
+		t.Errorf("%v, and the provider saw %d", a, len(o.saw()))
+	}
+}
