@@ -359,6 +359,7 @@ func (x *exchange) cacheHeaders(h *fasthttp.ResponseHeader) {
 	case l.entry != nil:
 		var space [64]byte
 		h.SetCanonical(headerCache, cacheIsHit)
+		h.SetCanonical(headerSimilarity, append(space[:0], '1'))
 		h.SetCanonical(headerAge, strconv.AppendInt(space[:0], int64(max(x.start.Sub(l.entry.Stored), 0)/time.Second), 10))
 		h.SetCanonical(headerProvider, append(space[:0], l.entry.By.Provider...))
 		h.SetCanonical(headerModel, append(space[:0], provider.ShownModel(l.entry.By.Model)...))
@@ -378,7 +379,7 @@ func (l *look) tell(r *usage.Record) {
 	switch {
 	case l == nil || l.result == cacheBypass:
 	case l.entry != nil:
-		r.Cache, r.Served, r.Finish = exactly, l.entry.By.Model, l.entry.Finish
+		r.Cache, r.Similarity, r.Served, r.Finish = exactly, 1, l.entry.By.Model, l.entry.Finish
 		if r.Outcome == outcomeOK { // as metrics have it: what nobody got has saved nothing
 			r.Saved = l.saved
 		}
@@ -418,6 +419,7 @@ var (
 	wordNoStore      = []byte("no-store")
 	headerCache      = []byte("X-Cache")
 	headerAge        = []byte("Age")
+	headerSimilarity = []byte("X-Cache-Similarity") // of the question that was answered to this one
 	headerProcessing = []byte("Openai-Processing-Ms")
 	cacheIsHit       = []byte("HIT (exact)")
 	cacheIsMiss      = []byte("MISS")

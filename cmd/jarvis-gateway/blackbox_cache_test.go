@@ -67,7 +67,7 @@ func (s *cacheStage) post(path, headers, body, cached string, asked int64) answe
 	s.t.Helper()
 	before := s.up.Stats().Requests
 	a := s.ask(s.t, "POST /v1/"+path+"\n"+headers+"\n"+body)
-	if got := a.header.Get("X-Cache"); a.status != 200 || got != cached || s.up.Stats().Requests-before != asked {
+	if got := a.header.Get("X-Cache"); a.status != 200 || got != cached || (a.header.Get("X-Cache-Similarity") == "1") != (cached == isHit) || s.up.Stats().Requests-before != asked {
 		s.t.Errorf("%s %s: X-Cache is %q, want %q; the provider was asked %d times, not %d: %v", path, body, got, cached, s.up.Stats().Requests-before, asked, a)
 	}
 	return a
